@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/http/http_client.h"
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <cctype>
+#include <mutex>
+
+#include "base/check.h"
+#include "base/encoding.h"
+
+namespace caisson {
+namespace {
+
+constexpr size_t kMaxHeaderBytes = 64 << 10;  // of one response: more is an attack
+
+// What libcurl's callbacks see during one transfer.
+struct Transfer {
+  const HttpRequest& request;
+  CURL* curl;
+  HttpResponse response;
+  size_t header_bytes = 0;
+  std::optional<Error> error;
+
+  size_t Stop(Error reason) {
+    error = std::move(reason);
+    return 0;  // fewer bytes than offered: libcurl ends the transfer
+  }
+};
+
+size_t OnBody(char* data, size_t, size_t size, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  long status = 0;
+  curl_easy_getinfo(transfer.curl, CURLINFO_RESPONSE_CODE, &status);
+  if (transfer.request.on_body && status >= 200 && status < 300) {
+    Result<void> taken = transfer.request.on_body({data, size});
+    return taken ? size : transfer.Stop(std::move(taken).error());
+  }
+  std::string& body = transfer.response.body;
+  if (body.size() + size > transfer.request.max_body_bytes)
+    return transfer.Stop({ErrorCode::kTooLarge, fmt::format("answer is larger than {} bytes", transfer.request.max_body_bytes), 0});
+  body.append(data, size);
+  return size;
+}
+
+size_t OnHeader(char* data, size_t, size_t size, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  transfer.header_bytes += size;
+  if (transfer.header_bytes > kMaxHeaderBytes)
+    return transfer.Stop({ErrorCode::kTooLarge, fmt::format("answer has more than {} bytes of headers", kMaxHeaderBytes), 0});
+  std::string_view line(data, size);
+  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
+  if (line.starts_with("HTTP/")) transfer.response.headers.clear();  // a new answer, after 100 Continue
+  const size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return size;
+  std::string name(line.substr(0, colon));
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+  std::string_view value = line.substr(colon + 1);
+  while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
+  transfer.response.headers.emplace_back(std::move(name), value);
+  return size;
+}
+
+int OnProgress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  if (!transfer.request.cancelled || !transfer.request.cancelled->load()) return 0;
+  transfer.error = Error{ErrorCode::kCancelled, "cancelled", 0};
+  return 1;
+}
+
+struct HeaderList {
+  curl_slist* head = nullptr;
+  HeaderList() = default;
+  HeaderList(const HeaderList&) = delete;
+  HeaderList& operator=(const HeaderList&) = delete;
+  ~HeaderList() { curl_slist_free_all(head); }
+  void Add(const std::string& line) {
+    curl_slist* longer = curl_slist_append(head, line.c_str());
+    CHECK(longer);
+    head = longer;
+  }
+};
+
+void SetMethod(CURL* curl, const HttpRequest& request) {
+  if (request.body) {
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body->data());
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body->size()));
+  }
+  if (request.method == "HEAD") {
+    curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+  } else {
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  }
+}
+
+void SetOptions(CURL* curl, const HttpRequest& request, Transfer& transfer, char* error_text) {
+  curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");  // never file:, ftp:, gopher:
+  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl, CURLOPT_USERAGENT, "caisson");
+  curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, static_cast<long>(request.connect_timeout.count()));
+  curl_easy_setopt(curl, CURLOPT_TIMEOUT, static_cast<long>(request.total_timeout.count()));
+  if (request.stall_timeout.count() > 0) {
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1000L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, static_cast<long>(request.stall_timeout.count()));
+  }
+  if (!request.unix_socket.empty()) {
+    curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+  }
+  if (!request.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, request.ca_file.c_str());
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error_text);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, OnHeader);
+  curl_easy_setopt(curl, CURLOPT_HEADERDATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+}
+
+}  // namespace
+
+std::string_view HttpResponse::Header(std::string_view name) const {
+  for (const auto& [key, value] : headers)
+    if (key == name) return value;
+  return {};
+}
+
+struct HttpClient::Handle {
+  CURL* curl = nullptr;
+  Handle() {
+    static std::once_flag initialised;
+    std::call_once(initialised, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+    curl = curl_easy_init();
+    CHECK(curl);
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+  ~Handle() { curl_easy_cleanup(curl); }
+};
+
+HttpClient::HttpClient() : handle_(std::make_unique<Handle>()) {}
+HttpClient::HttpClient(HttpClient&&) noexcept = default;
+HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
+HttpClient::~HttpClient() = default;
+
+Result<HttpResponse> HttpClient::Perform(const HttpRequest& request) {
+  CURL* curl = handle_->curl;
+  curl_easy_reset(curl);  // keeps the connections
+  Transfer transfer{request, curl, {}, 0, {}};
+  char error_text[CURL_ERROR_SIZE] = "";
+  SetOptions(curl, request, transfer, error_text);
+  SetMethod(curl, request);
+  HeaderList headers;
+  for (const auto& [name, value] : request.headers) headers.Add(name + ": " + value);
+  headers.Add("Expect:");  // no pause before a body
+  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.head);
+
+  const CURLcode code = curl_easy_perform(curl);
+  if (transfer.error) return tl::unexpected(std::move(*transfer.error));
+  if (code != CURLE_OK)
+    return Fail(code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ? ErrorCode::kInvalid : ErrorCode::kUnavailable,
+                "{}", EscapeForLog(error_text[0] ? error_text : curl_easy_strerror(code), 300));
+  long status = 0;
+  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+  transfer.response.status = static_cast<int>(status);
+  return std::move(transfer.response);
+}
+
+}  // namespace caisson

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// HttpClient: one reusable libcurl connection for HTTP requests that we make (registries, our own API). Redirects are
+// never followed by it: the caller decides who may see credentials. Only http and https are spoken. An HttpClient
+// belongs to one thread at a time; any number may exist.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace caisson {
+
+struct HttpRequest {
+  std::string method = "GET";
+  std::string url;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::optional<std::string> body;
+  std::string unix_socket;  // connect there instead of the URL's host
+  std::string ca_file;      // in place of the system's authorities, where not empty
+  std::chrono::seconds connect_timeout{10};
+  std::chrono::seconds total_timeout{0};  // 0: none
+  // Give up below 1,000 bytes/s for this long; 0: never.
+  std::chrono::seconds stall_timeout{30};
+  const std::atomic<bool>* cancelled = nullptr;  // polled about once a second; then kCancelled
+  size_t max_body_bytes = 8 << 20;  // of a response kept in `body`; kTooLarge past it
+  // When set, a 2xx body goes here piece by piece (nothing is kept); an error ends the transfer and is returned.
+  std::function<Result<void>(std::string_view)> on_body;
+};
+
+struct HttpResponse {
+  int status = 0;
+  std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
+  std::string body;
+
+  // First header of that lower-case name, empty where there is none.
+  std::string_view Header(std::string_view name) const;
+};
+
+class HttpClient {
+ public:
+  HttpClient();
+  HttpClient(HttpClient&&) noexcept;
+  HttpClient& operator=(HttpClient&&) noexcept;
+  ~HttpClient();
+
+  // Any status is a success here. kUnavailable: no connection, TLS failure, broken transfer; its text says which.
+  Result<HttpResponse> Perform(const HttpRequest& request);
+
+ private:
+  struct Handle;
+  std::unique_ptr<Handle> handle_;
+};
+
+}  // namespace caisson

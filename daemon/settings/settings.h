@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Settings: everything an operator can set, in one table (settings.cc): each name is a flag (--data-dir), a variable
+// (CAISSON_DATA_DIR) and a TOML key (data_dir), in that order of precedence, before its default. The launcher reads
+// them once, as root, from a root-owned file, and hands the result to the service as TOML text. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace caisson::daemon {
+
+struct RegistryEntry {  // [registries."HOST:PORT"]
+  bool plain_http = false;
+  std::string ca_file;
+};
+
+struct Settings {
+  std::string config = "/etc/caisson/caisson.toml";
+  std::string data_dir = "/var/lib/caisson";
+  std::string run_dir = "/run/caisson";
+  std::string listen;                    // HOST:PORT, empty: no TCP
+  bool insecure_listen = false;          // listen beyond loopback without TLS
+  std::string service_user = "caisson";  // name or UID:GID
+  std::string admin_group = "caisson";   // group that is admin on the Unix socket; a name or a number
+  std::string cgroup_parent;             // path below the cgroup v2 mount; empty: found
+  std::string isolation = "strict";      // strict | best-effort
+  int64_t slots = 0;                     // jobs at once; 0: 2 x cores
+  int64_t drain_seconds = 30;
+  int64_t log_bytes = 10 << 20;          // kept of one job's output
+  int64_t body_bytes = 16 << 20;         // largest request body
+  int64_t grant_hours = 24;              // how long a right to an image outlives the registry's word
+  std::map<std::string, RegistryEntry> registries;
+
+  bool best_effort() const { return isolation == "best-effort"; }
+};
+
+struct CommandLine {
+  Settings settings;
+  std::vector<std::string> positional;  // "doctor", "--json" after it, ...
+  bool help = false;
+  bool version = false;
+};
+
+// Flags, environment and the TOML file. A missing file is fine only when its path is the default one. Unknown names,
+// wrong types and values out of range are kInvalid, with the name, where it came from and what is allowed.
+Result<CommandLine> ParseSettings(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment);
+
+// The text for --help: one line a setting.
+std::string SettingsHelp();
+
+// To the service and back.
+std::string ToToml(const Settings& settings);
+Result<Settings> FromToml(const std::string& text, const std::string& source);
+
+}  // namespace caisson::daemon
