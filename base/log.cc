@@ -21,8 +21,8 @@ void Write(spdlog::level::level_enum level, std::string_view event, LogFields fi
   std::string line(event);
   for (const LogField& field : fields) {
     const std::string value = EscapeForLog(field.value, kMaxValueBytes);
-    const bool quote = value.empty() || value.find(' ') != std::string::npos;
-    line += fmt::format(quote ? " {}=\"{}\"" : " {}={}", field.key, value);
+    const std::string_view quote = value.empty() || value.find(' ') != std::string::npos ? "\"" : "";
+    line += fmt::format(" {}={}{}{}", field.key, quote, value, quote);
   }
   Logger()->log(level, "{}", line);
 }
