@@ -68,18 +68,20 @@ T Unwrap(Result<T>&& result) {
 
 }  // namespace caisson
 
-// TRY(expression): the value of a Result, or return its error from the enclosing function.
-#define TRY(...)                                                                    \
-  __extension__({                                                                   \
-    auto try_result = (__VA_ARGS__);                                                \
-    if (!try_result) return tl::unexpected(std::move(try_result).error());          \
-    ::caisson::internal::Unwrap(std::move(try_result));                             \
-  })
-
+// TRY(expression): the value of a Result, or return its error from the enclosing function. May be nested.
+#define TRY(...) CAISSON_TRY(CAISSON_JOIN(try_result_, __COUNTER__), std::move(failure), __VA_ARGS__)
 // TRY_IN("what", expression): the same, with "what: " put in front of the error's message.
-#define TRY_IN(what, ...)                                                                          \
-  __extension__({                                                                                  \
-    auto try_result = (__VA_ARGS__);                                                               \
-    if (!try_result) return tl::unexpected(std::move(try_result).error().Context(what));           \
-    ::caisson::internal::Unwrap(std::move(try_result));                                            \
+#define TRY_IN(what, ...) \
+  CAISSON_TRY(CAISSON_JOIN(try_result_, __COUNTER__), std::move(failure).Context(what), __VA_ARGS__)
+
+#define CAISSON_JOIN2(a, b) a##b
+#define CAISSON_JOIN(a, b) CAISSON_JOIN2(a, b)
+#define CAISSON_TRY(result, error_to_return, ...)              \
+  __extension__({                                              \
+    auto result = (__VA_ARGS__);                               \
+    if (!result) {                                             \
+      auto failure = std::move(result).error();                \
+      return tl::unexpected(error_to_return);                  \
+    }                                                          \
+    ::caisson::internal::Unwrap(std::move(result));            \
   })
