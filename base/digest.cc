@@ -11,7 +11,8 @@ constexpr std::string_view kPrefix = "sha256:";
 Result<Digest> Digest::Parse(std::string_view text) {
   Digest digest;
   if (!text.starts_with(kPrefix) || !HexDecode(text.substr(kPrefix.size()), digest.bytes))
-    return Fail(ErrorCode::kInvalid, "digest \"{}\" is not sha256: and 64 lowercase hex digits", EscapeForLog(text, 100));
+    return Fail(ErrorCode::kInvalid, "digest \"{}\" is not sha256: and 64 lowercase hex digits",
+                EscapeForLog(text, 100));
   return digest;
 }
 
@@ -20,7 +21,8 @@ std::string Digest::hex() const { return HexEncode(bytes); }
 
 Result<LayerName> LayerName::Parse(std::string_view hex) {
   LayerName name;
-  if (!HexDecode(hex, name.bytes)) return Fail(ErrorCode::kInvalid, "layer name \"{}\" is not 64 hex digits", EscapeForLog(hex, 100));
+  if (!HexDecode(hex, name.bytes))
+    return Fail(ErrorCode::kInvalid, "layer name \"{}\" is not 64 hex digits", EscapeForLog(hex, 100));
   return name;
 }
 

@@ -106,7 +106,8 @@ Result<Fd> MakeSealedMemfd(const char* name, std::string_view data) {
 
 Result<size_t> CheckSealedMemfd(int fd) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
-  if (seals < 0 || (seals & kSeals) != kSeals) return Fail(ErrorCode::kInvalid, "descriptor is not a sealed memory file");
+  if (seals < 0 || (seals & kSeals) != kSeals)
+    return Fail(ErrorCode::kInvalid, "descriptor is not a sealed memory file");
   struct stat info {};
   if (::fstat(fd, &info) != 0) return FailErrno(errno, "stat memory file");
   return static_cast<size_t>(info.st_size);

@@ -30,8 +30,7 @@ void Write(spdlog::level::level_enum level, std::string_view event, LogFields fi
 }  // namespace
 
 void SetUpLog(std::string_view program) {
-  Logger()->set_pattern(fmt::format("%Y-%m-%dT%H:%M:%S.%eZ {}[%P] %l %v", program),
-                        spdlog::pattern_time_type::utc);
+  Logger()->set_pattern(fmt::format("%Y-%m-%dT%H:%M:%S.%eZ {}[%P] %l %v", program), spdlog::pattern_time_type::utc);
   Logger()->flush_on(spdlog::level::info);
 }
 

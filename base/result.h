@@ -76,12 +76,12 @@ T Unwrap(Result<T>&& result) {
 
 #define CAISSON_JOIN2(a, b) a##b
 #define CAISSON_JOIN(a, b) CAISSON_JOIN2(a, b)
-#define CAISSON_TRY(result, error_to_return, ...)              \
-  __extension__({                                              \
-    auto result = (__VA_ARGS__);                               \
-    if (!result) {                                             \
-      auto failure = std::move(result).error();                \
-      return tl::unexpected(error_to_return);                  \
-    }                                                          \
-    ::caisson::internal::Unwrap(std::move(result));            \
+#define CAISSON_TRY(result, error_to_return, ...)   \
+  __extension__({                                   \
+    auto result = (__VA_ARGS__);                    \
+    if (!result) {                                  \
+      auto failure = std::move(result).error();     \
+      return tl::unexpected(error_to_return);       \
+    }                                               \
+    ::caisson::internal::Unwrap(std::move(result)); \
   })

@@ -22,6 +22,8 @@ struct Transfer {
   HttpResponse response;
   size_t header_bytes = 0;
   std::optional<Error> error;
+  curl_off_t bytes_seen = 0;  // at the last look of OnProgress
+  std::chrono::steady_clock::time_point last_news = std::chrono::steady_clock::now();
 
   size_t Stop(Error reason) {
     error = std::move(reason);
@@ -39,7 +41,8 @@ size_t OnBody(char* data, size_t, size_t size, void* user) {
   }
   std::string& body = transfer.response.body;
   if (body.size() + size > transfer.request.max_body_bytes)
-    return transfer.Stop({ErrorCode::kTooLarge, fmt::format("answer is larger than {} bytes", transfer.request.max_body_bytes), 0});
+    return transfer.Stop(
+        {ErrorCode::kTooLarge, fmt::format("answer is larger than {} bytes", transfer.request.max_body_bytes), 0});
   body.append(data, size);
   return size;
 }
@@ -48,7 +51,8 @@ size_t OnHeader(char* data, size_t, size_t size, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   transfer.header_bytes += size;
   if (transfer.header_bytes > kMaxHeaderBytes)
-    return transfer.Stop({ErrorCode::kTooLarge, fmt::format("answer has more than {} bytes of headers", kMaxHeaderBytes), 0});
+    return transfer.Stop(
+        {ErrorCode::kTooLarge, fmt::format("answer has more than {} bytes of headers", kMaxHeaderBytes), 0});
   std::string_view line(data, size);
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
   if (line.starts_with("HTTP/")) transfer.response.headers.clear();  // a new answer, after 100 Continue
@@ -62,11 +66,22 @@ size_t OnHeader(char* data, size_t, size_t size, void* user) {
   return size;
 }
 
-int OnProgress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+// Runs about once a second, also while nothing comes. Not 0 ends the transfer.
+int OnProgress(void* user, curl_off_t, curl_off_t downloaded, curl_off_t, curl_off_t uploaded) {
   auto& transfer = *static_cast<Transfer*>(user);
-  if (!transfer.request.cancelled || !transfer.request.cancelled->load()) return 0;
-  transfer.error = Error{ErrorCode::kCancelled, "cancelled", 0};
-  return 1;
+  const HttpRequest& request = transfer.request;
+  const auto now = std::chrono::steady_clock::now();
+  if (downloaded + uploaded != transfer.bytes_seen) {
+    transfer.bytes_seen = downloaded + uploaded;
+    transfer.last_news = now;
+  }
+  if (request.cancelled && request.cancelled->load()) {
+    transfer.error = Error{ErrorCode::kCancelled, "cancelled", 0};
+  } else if (request.silence_timeout.count() > 0 && now - transfer.last_news > request.silence_timeout) {
+    transfer.error = Error{ErrorCode::kUnavailable,
+                           fmt::format("nothing came for {} seconds", request.silence_timeout.count()), 0};
+  }
+  return transfer.error ? 1 : 0;
 }
 
 struct HeaderList {
@@ -122,6 +137,15 @@ void SetOptions(CURL* curl, const HttpRequest& request, Transfer& transfer, char
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
 }
 
+Error ErrorOf(CURL* curl, CURLcode code, const char* error_text) {
+  const bool bad_url = code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL;
+  long connect_errno = 0;
+  if (code == CURLE_COULDNT_CONNECT) curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &connect_errno);
+  return Error{bad_url ? ErrorCode::kInvalid : ErrorCode::kUnavailable,
+               EscapeForLog(error_text[0] ? error_text : curl_easy_strerror(code), 300),
+               static_cast<int>(connect_errno)};
+}
+
 }  // namespace
 
 std::string_view HttpResponse::Header(std::string_view name) const {
@@ -151,7 +175,7 @@ HttpClient::~HttpClient() = default;
 Result<HttpResponse> HttpClient::Perform(const HttpRequest& request) {
   CURL* curl = handle_->curl;
   curl_easy_reset(curl);  // keeps the connections
-  Transfer transfer{request, curl, {}, 0, {}};
+  Transfer transfer{request, curl};
   char error_text[CURL_ERROR_SIZE] = "";
   SetOptions(curl, request, transfer, error_text);
   SetMethod(curl, request);
@@ -162,9 +186,7 @@ Result<HttpResponse> HttpClient::Perform(const HttpRequest& request) {
 
   const CURLcode code = curl_easy_perform(curl);
   if (transfer.error) return tl::unexpected(std::move(*transfer.error));
-  if (code != CURLE_OK)
-    return Fail(code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL ? ErrorCode::kInvalid : ErrorCode::kUnavailable,
-                "{}", EscapeForLog(error_text[0] ? error_text : curl_easy_strerror(code), 300));
+  if (code != CURLE_OK) return tl::unexpected(ErrorOf(curl, code, error_text));
   long status = 0;
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
   transfer.response.status = static_cast<int>(status);

@@ -29,8 +29,10 @@ struct HttpRequest {
   std::chrono::seconds total_timeout{0};  // 0: none
   // Give up below 1,000 bytes/s for this long; 0: never.
   std::chrono::seconds stall_timeout{30};
+  // Give up when nothing at all came for this long; 0: never. For streams that are mostly idle but send heartbeats.
+  std::chrono::seconds silence_timeout{0};
   const std::atomic<bool>* cancelled = nullptr;  // polled about once a second; then kCancelled
-  size_t max_body_bytes = 8 << 20;  // of a response kept in `body`; kTooLarge past it
+  size_t max_body_bytes = 8 << 20;               // of a response kept in `body`; kTooLarge past it
   // When set, a 2xx body goes here piece by piece (nothing is kept); an error ends the transfer and is returned.
   std::function<Result<void>(std::string_view)> on_body;
 };
@@ -51,7 +53,8 @@ class HttpClient {
   HttpClient& operator=(HttpClient&&) noexcept;
   ~HttpClient();
 
-  // Any status is a success here. kUnavailable: no connection, TLS failure, broken transfer; its text says which.
+  // Any status is a success here. kUnavailable: no connection, TLS failure, broken transfer; its text says which, and
+  // sys_errno is that of the failed connect where there is one.
   Result<HttpResponse> Perform(const HttpRequest& request);
 
  private:

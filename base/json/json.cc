@@ -20,7 +20,8 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool value) override { return Add(Json(value)); }
   bool number_integer(number_integer_t value) override { return Add(Json(static_cast<int64_t>(value))); }
   bool number_unsigned(number_unsigned_t value) override {
-    if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return Add(Json(static_cast<double>(value)));
+    if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+      return Add(Json(static_cast<double>(value)));
     return Add(Json(static_cast<int64_t>(value)));
   }
   bool number_float(number_float_t value, const string_t&) override { return Add(Json(value)); }
@@ -74,7 +75,8 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   bool Open(Json value) {
-    if (open_.size() >= limits_.max_depth) return Refuse(fmt::format("nested deeper than {} levels", limits_.max_depth));
+    if (open_.size() >= limits_.max_depth)
+      return Refuse(fmt::format("nested deeper than {} levels", limits_.max_depth));
     open_.push_back(Level{std::move(value), {}, {}, {}});
     return true;
   }
@@ -152,7 +154,8 @@ std::string Json::Dump(bool pretty) const {
 }
 
 Result<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
-  if (text.size() > limits.max_bytes) return Fail(ErrorCode::kTooLarge, "JSON is larger than {} bytes", limits.max_bytes);
+  if (text.size() > limits.max_bytes)
+    return Fail(ErrorCode::kTooLarge, "JSON is larger than {} bytes", limits.max_bytes);
   Builder builder(limits);
   try {
     if (nlohmann::json::sax_parse(text.begin(), text.end(), &builder)) return std::move(builder.root);

@@ -30,9 +30,9 @@ struct Settings {
   std::string isolation = "strict";      // strict | best-effort
   int64_t slots = 0;                     // jobs at once; 0: 2 x cores
   int64_t drain_seconds = 30;
-  int64_t log_bytes = 10 << 20;          // kept of one job's output
-  int64_t body_bytes = 16 << 20;         // largest request body
-  int64_t grant_hours = 24;              // how long a right to an image outlives the registry's word
+  int64_t log_bytes = 10 << 20;   // kept of one job's output
+  int64_t body_bytes = 16 << 20;  // largest request body
+  int64_t grant_hours = 24;       // how long a right to an image outlives the registry's word
   std::map<std::string, RegistryEntry> registries;
 
   bool best_effort() const { return isolation == "best-effort"; }
@@ -47,7 +47,8 @@ struct CommandLine {
 
 // Flags, environment and the TOML file. A missing file is fine only when its path is the default one. Unknown names,
 // wrong types and values out of range are kInvalid, with the name, where it came from and what is allowed.
-Result<CommandLine> ParseSettings(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment);
+Result<CommandLine> ParseSettings(const std::vector<std::string>& arguments,
+                                  const std::map<std::string, std::string>& environment);
 
 // The text for --help: one line a setting.
 std::string SettingsHelp();

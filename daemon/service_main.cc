@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// caisson-service: HTTP API, queue, downloads and orchestration, as an unprivileged user. Only the launcher starts it:
+// descriptor 3 is the channel, 4 the settings; /mnt/data and /mnt/run are all of the host's directories that it may
+// write. It ends when the channel closes. docs/ARCHITECTURE.md shows its threads.
+#include <grp.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <thread>
+
+#include "api/server.h"
+#include "base/io.h"
+#include "base/json/json.h"
+#include "base/log.h"
+#include "daemon/service_ports.h"
+#include "daemon/settings/settings.h"
+#include "queue/log_store.h"
+#include "queue/store.h"
+
+namespace caisson::daemon {
+namespace {
+
+constexpr int kChannelFd = 3;
+constexpr int kSettingsFd = 4;
+constexpr char kDataDir[] = "/mnt/data";
+constexpr char kRunDir[] = "/mnt/run";
+constexpr auto kWithoutEnd = std::chrono::hours(24 * 365);
+
+// Signals that end the service arrive on a descriptor, so that no handler runs beside our threads.
+Result<Fd> BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  if (::pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0) return FailErrno(errno, "block signals");
+  std::signal(SIGPIPE, SIG_IGN);
+  Fd fd(::signalfd(-1, &signals, SFD_CLOEXEC));
+  if (!fd) return FailErrno(errno, "make a signal descriptor");
+  return fd;
+}
+
+int ReadSignal(const Fd& signals) {
+  signalfd_siginfo info{};
+  while (::read(signals.get(), &info, sizeof info) < 0 && errno == EINTR) {
+  }
+  return static_cast<int>(info.ssi_signo);
+}
+
+Result<Settings> ReceiveSettings() {
+  const Fd memory(kSettingsFd);
+  const size_t size = TRY(CheckSealedMemfd(memory.get()));
+  return FromToml(TRY(ReadAt(memory.get(), size, 0)), "settings from the launcher");
+}
+
+uint32_t GroupNumber(const std::string& group) {
+  if (group.find_first_not_of("0123456789") == std::string::npos && !group.empty())
+    return static_cast<uint32_t>(std::strtoul(group.c_str(), nullptr, 10));
+  const struct group* entry = ::getgrnam(group.c_str());  // NOLINT(concurrency-mt-unsafe): before any thread
+  if (!entry) LogInfo("no_admin_group", {{"group", group}, {"effect", "only root is admin on the socket"}});
+  return entry ? entry->gr_gid : 0;
+}
+
+// The limits that this node cannot enforce and, under strict, refuses to do without.
+Result<std::vector<std::string>> UnenforceableLimits(sandbox::LauncherClient& launcher, const Settings& settings) {
+  std::vector<std::string> missing;
+  if (settings.best_effort()) return missing;
+  const Json node = TRY_IN("the launcher's description of this node", ParseJson(TRY(launcher.Node())));
+  const Json* enforces = node.Find("enforces");
+  for (const char* limit : {"memory", "pids", "cpu"}) {
+    const Json* enforced = enforces ? enforces->Find(limit) : nullptr;
+    if (!enforced || !enforced->AsBool() || !*enforced->AsBool()) missing.emplace_back(limit);
+  }
+  return missing;
+}
+
+int SlotsOf(const Settings& settings) {
+  if (settings.slots > 0) return static_cast<int>(settings.slots);
+  return static_cast<int>(2 * std::max(1U, std::thread::hardware_concurrency()));
+}
+
+image::ImageStoreOptions ImageOptions(const Settings& settings, image::StorePort& store) {
+  image::ImageStoreOptions options{.directory = kDataDir, .store = &store};
+  for (const auto& [host, entry] : settings.registries)
+    options.registries[host] = {.plain_http = entry.plain_http, .ca_file = entry.ca_file};
+  return options;
+}
+
+// Every part of the running service, in the order of their dependencies: destroyed in reverse.
+struct Service {
+  WorkerExits worker_exits;
+  LayerTree layers{worker_exits};
+  SandboxExits sandbox_exits;
+  std::unique_ptr<queue::JobStore> store;
+  std::unique_ptr<queue::LogStore> logs;
+  std::unique_ptr<sandbox::LauncherClient> launcher;
+  std::unique_ptr<image::ImageStore> images;
+  std::unique_ptr<executor::Executor> executor;
+  std::unique_ptr<Images> images_port;
+  std::unique_ptr<RunningJobs> jobs_port;
+  std::unique_ptr<Node> node;
+  std::unique_ptr<api::ApiServer> api;
+};
+
+sandbox::LauncherEvents EventsFor(Service& service) {
+  return {
+      .on_exited = [&service](sandbox::SandboxHandle handle,
+                              sandbox::ExitReport report) { service.sandbox_exits.Report(handle, std::move(report)); },
+      .on_worker_done = [&service](sandbox::WorkerHandle handle,
+                                   sandbox::WorkerExit exit) { service.worker_exits.Report(handle, exit); },
+      .on_closed =
+          [] {
+            // Everything durable is on disk already, and every sandbox died with the launcher.
+            LogError("launcher_gone", {{"action", "the service ends"}});
+            ::_exit(1);
+          },
+  };
+}
+
+Result<void> Start(Service& service, const Settings& settings) {
+  const std::string data = kDataDir;
+  service.store = TRY_IN("open the job store", queue::OpenSqliteStore({.path = data + "/caisson.db"}));
+  service.logs = TRY_IN(
+      "open the log store",
+      queue::OpenLogStore({.directory = data + "/logs", .cap_bytes = static_cast<uint64_t>(settings.log_bytes)}));
+  service.launcher = TRY(sandbox::LauncherClient::Open(Fd(kChannelFd), EventsFor(service)));
+  service.layers.Attach(service.launcher.get());
+  service.images = TRY_IN("open the image store", image::OpenImageStore(ImageOptions(settings, service.layers)));
+
+  const int slots = SlotsOf(settings);
+  service.executor = TRY(executor::Executor::Start({.slots = slots}, {.store = service.store.get(),
+                                                                      .logs = service.logs.get(),
+                                                                      .images = service.images.get(),
+                                                                      .launcher = service.launcher.get()}));
+  service.sandbox_exits.Attach(*service.executor);
+  service.images_port = std::make_unique<Images>(*service.images);
+  service.jobs_port =
+      std::make_unique<RunningJobs>(*service.executor, TRY(UnenforceableLimits(*service.launcher, settings)));
+  service.node = std::make_unique<Node>(*service.launcher, *service.executor, slots);
+  service.api =
+      TRY_IN("start the API", api::ApiServer::Start({.unix_socket = std::string(kRunDir) + "/caisson.sock",
+                                                     .listen = settings.listen,
+                                                     .max_body_bytes = static_cast<uint64_t>(settings.body_bytes),
+                                                     .admin_gid = GroupNumber(settings.admin_group),
+                                                     .version = CAISSON_VERSION},
+                                                    {.store = service.store.get(),
+                                                     .logs = service.logs.get(),
+                                                     .images = service.images_port.get(),
+                                                     .jobs = service.jobs_port.get(),
+                                                     .node = service.node.get()}));
+  service.store->SetListener([&service](const queue::JobId& id, queue::JobState state) {
+    if (state == queue::JobState::kQueued) service.executor->OnJobQueued();
+    service.api->OnJobChanged(id, state);
+  });
+  service.executor->OnJobQueued();  // what was queued before the listener was there
+  LogInfo("service_ready", {{"slots", slots}, {"listen", settings.listen}, {"port", service.api->tcp_port()}});
+  return {};
+}
+
+// SIGTERM gives running jobs drain_seconds; SIGHUP (an upgrade) as long as they need. A further SIGTERM skips the wait.
+Result<void> RunUntilSignal(Service& service, const Settings& settings, const Fd& signals) {
+  const int signal = ReadSignal(signals);
+  LogInfo("draining", {{"signal", signal}, {"busy", service.executor->busy()}});
+  service.node->SetDraining();
+  const Fd drained(::eventfd(0, EFD_CLOEXEC));
+  if (!drained) return FailErrno(errno, "make an event descriptor");
+  const std::chrono::milliseconds wait =
+      signal == SIGHUP ? std::chrono::milliseconds(kWithoutEnd) : std::chrono::seconds(settings.drain_seconds);
+  std::thread drain([&] {
+    service.executor->Drain(wait);
+    ::eventfd_write(drained.get(), 1);
+  });
+  pollfd ready[] = {{drained.get(), POLLIN, 0}, {signals.get(), POLLIN, 0}};
+  while (::poll(ready, 2, -1) < 0 || !(ready[0].revents & POLLIN))
+    if ((ready[1].revents & POLLIN) && ReadSignal(signals) != SIGHUP) service.executor->SkipDrainWait();
+  drain.join();
+  return {};
+}
+
+Result<void> Run() {
+  const Fd signals = TRY(BlockSignals());
+  const Settings settings = TRY(ReceiveSettings());
+  Service service;
+  TRY(Start(service, settings));
+  TRY(RunUntilSignal(service, settings, signals));
+  service.store->SetListener(nullptr);
+  service.api->Stop();
+  LogInfo("service_stopped");
+  return {};
+}
+
+}  // namespace
+}  // namespace caisson::daemon
+
+int main() {
+  caisson::SetUpLog("caisson-service");
+  const caisson::Result<void> run = caisson::daemon::Run();
+  if (!run) caisson::LogError("service_failed", {{"error", run.error().message}});
+  ::_exit(run ? 0 : 1);
+}
