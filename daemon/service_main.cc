@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -195,6 +196,7 @@ Result<void> Run() {
 }  // namespace caisson::daemon
 
 int main() {
+  ::prctl(PR_SET_NAME, "caisson-service");  // executed by descriptor: older kernels show a number as the name
   caisson::SetUpLog("caisson-service");
   const caisson::Result<void> run = caisson::daemon::Run();
   if (!run) caisson::LogError("service_failed", {{"error", run.error().message}});
