@@ -94,7 +94,7 @@ class JobStore {
   virtual Result<void> SetRunning(const ClaimRef& claim, UnixMillis started_at, std::vector<std::string> unenforced) = 0;
   // Ends the attempt and applies Decide(), in one transaction. `log_bytes` and `log_dropped` are the log's state.
   virtual Result<JobRecord> Finish(const ClaimRef& claim, const Outcome& outcome, uint64_t log_bytes, uint64_t log_dropped) = 0;
-  // Back to queued without using any budget (drain, shutdown).
+  // Back to queued without using any budget (drain, shutdown); to cancelled where that was asked for meanwhile.
   virtual Result<void> Release(const ClaimRef& claim, uint64_t log_bytes, uint64_t log_dropped) = 0;
   // Renews the leases; returns those that are no longer ours.
   virtual Result<std::vector<ClaimRef>> Renew(const std::vector<ClaimRef>& claims) = 0;
@@ -115,7 +115,8 @@ class JobStore {
   virtual Result<void> GrantImage(TenantId tenant, std::string_view repository, const Digest& manifest) = 0;
   virtual Result<bool> MayUseImage(TenantId tenant, std::string_view repository, const Digest& manifest) = 0;
 
-  // Called from the store's thread after a commit: a job may have become claimable, or changed (its id). Must be quick.
+  // Called from the store's thread after a commit and before its callers hear of it: a job may have become claimable,
+  // or changed (its id). Must be quick and must not call the store. Setting another (or none) waits for a call to end.
   using Listener = std::function<void(const JobId& id, JobState state)>;
   virtual void SetListener(Listener listener) = 0;
 };
@@ -123,6 +124,7 @@ class JobStore {
 struct StoreOptions {
   std::string path;  // of the database file; its directory exists
   std::chrono::milliseconds lease{30'000};
+  std::chrono::hours grant_valid{24};  // how long GrantImage() lasts
   const Clock* clock = &SystemClock();
 };
 
