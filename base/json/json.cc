@@ -62,6 +62,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
     return false;
   }
   bool Add(Json value) {
+    if (++values_ > limits_.max_values) return Refuse(fmt::format("more than {} values", limits_.max_values));
     if (open_.empty()) {
       root = std::move(value);
       return true;
@@ -88,6 +89,7 @@ class Builder : public nlohmann::json_sax<nlohmann::json> {
 
   const JsonLimits& limits_;
   std::vector<Level> open_;
+  size_t values_ = 0;
 };
 
 nlohmann::ordered_json ToLibrary(const Json& json) {

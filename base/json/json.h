@@ -68,6 +68,7 @@ class Json {
 struct JsonLimits {
   size_t max_bytes = 4 << 20;
   size_t max_depth = 32;
+  size_t max_values = 1'000'000;  // a value takes 40 bytes here and may take 2 of the text
 };
 
 // kTooLarge over max_bytes; kInvalid with the reason and the byte offset otherwise.
