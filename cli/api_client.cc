@@ -64,9 +64,10 @@ Result<Endpoint> Endpoint::Parse(std::string_view host) {
     endpoint.base_url = "http://localhost";
     if (endpoint.unix_socket.starts_with('/') && endpoint.unix_socket.size() > 1) return endpoint;
   } else if (host.starts_with("http://") || host.starts_with("https://")) {
-    while (host.ends_with('/')) host.remove_suffix(1);
+    if (host.ends_with('/')) host.remove_suffix(1);
     endpoint.base_url = host;
-    const std::string_view authority = host.substr(host.find("//") + 2);
+    const size_t slashes = host.find("//");
+    const std::string_view authority = slashes == std::string_view::npos ? "" : host.substr(slashes + 2);
     if (!authority.empty() && authority.find_first_of("/?#@ ") == std::string_view::npos) return endpoint;
   }
   return Fail(ErrorCode::kInvalid,

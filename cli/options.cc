@@ -227,7 +227,9 @@ const Entry* Begun(const Parser& parser) {
   return nullptr;
 }
 
-std::string NoCommand(const std::vector<std::string>& arguments) {
+std::string NoCommand(const Parser& parser, const std::vector<std::string>& arguments) {
+  for (const CLI::App* app : parser.app.get_subcommands())  // those that were begun
+    return fmt::format("\"{}\" needs a command of its own: create", app->get_name());
   if (arguments.empty() || arguments.front().starts_with('-')) return "a command is needed";
   return fmt::format("\"{}\" is no command", arguments.front());
 }
@@ -272,10 +274,10 @@ std::variant<Options, EarlyExit> ParseOptions(const std::vector<std::string>& ar
   } catch (const CLI::ParseError& error) {
     const Entry* begun = Begun(parser);
     const bool no_command = !begun && error.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError);
-    return UsageError(no_command ? NoCommand(arguments) : error.what(), begun);
+    return UsageError(no_command ? NoCommand(parser, arguments) : error.what(), begun);
   }
   const Entry* begun = Begun(parser);
-  if (!begun) return UsageError(NoCommand(arguments), nullptr);
+  if (!begun) return UsageError(NoCommand(parser, arguments), nullptr);
   Result<Command> command = begun->make();
   if (!command) return UsageError(command.error().message, begun);
   parser.options.command = *std::move(command);
