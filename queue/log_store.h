@@ -5,7 +5,9 @@
 //
 // A job's log is two files: DIR/<first 2 digits of the id's random half>/<id>/data (the bytes) and .../index (fixed
 // 24-byte records: position, length, stream, attempt, time). A crash is healed at the next open: the index is cut to
-// whole records and the data to what the index covers.
+// whole records and the data to what the index covers. Once a byte was dropped everything after it is: what is kept is
+// the log's beginning, without a gap. The index is bounded too (kMaxIndexRecords): a program that changes stream with
+// every byte reaches that before the cap.
 #pragma once
 
 #include <chrono>
@@ -21,6 +23,8 @@
 #include "queue/job.h"
 
 namespace caisson::queue {
+
+inline constexpr uint64_t kMaxIndexRecords = 1 << 18;  // 6 MiB of index for one job
 
 enum class LogStream : uint8_t { kStdout = 1, kStderr = 2 };
 
@@ -40,7 +44,8 @@ struct LogState {
 class LogWriter {
  public:
   virtual ~LogWriter() = default;
-  // Keeps what fits below the cap and counts the rest as dropped.
+  // Keeps what fits below the cap and counts the rest as dropped. After an error (disk full) all further bytes are
+  // dropped and counted, without further errors.
   virtual Result<void> Append(LogStream stream, std::string_view bytes) = 0;
   // fdatasync: before the attempt's end is committed.
   virtual Result<void> Sync() = 0;
@@ -50,6 +55,7 @@ class LogWriter {
 class LogStore {
  public:
   virtual ~LogStore() = default;
+  // kConflict while another writer has it. The writer must not outlive the store.
   virtual Result<std::unique_ptr<LogWriter>> OpenWriter(const JobId& id, int attempt) = 0;
   // Up to `max_bytes` from `position` on, at record borders of the streams; empty at the end. `stream` filters.
   virtual Result<std::vector<LogChunk>> Read(const JobId& id, uint64_t position, size_t max_bytes,
@@ -58,7 +64,8 @@ class LogStore {
   // Waits until the log grew past `position`, its writer closed, or `timeout`; true when there is something new.
   // (Callers with an event loop use Subscribe.)
   virtual bool WaitBeyond(const JobId& id, uint64_t position, std::chrono::milliseconds timeout) = 0;
-  // `notify` runs on the writer's thread after each append and at close, until the returned handle is destroyed.
+  // `notify` runs on the writer's thread after each append and at close, until the returned handle is destroyed
+  // (which waits for a call to end, so not from within one). Must be quick.
   virtual std::shared_ptr<void> Subscribe(const JobId& id, std::function<void()> notify) = 0;
 };
 
