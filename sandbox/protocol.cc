@@ -107,40 +107,7 @@ wire::Launch PutLaunch(uint64_t request_id, const Launch& launch) {
   return message;
 }
 
-Result<Limits> GetLimits(const wire::Launch& message) {
-  TRY(CheckRange("cpu in thousandths of a core", message.cpu_millis, 1U, kMaxCpuMillis));
-  TRY(CheckRange("memory_bytes", message.memory_bytes, kMinMemoryBytes, kMaxMemoryBytes));
-  TRY(CheckRange("pids", message.pids, 1U, kMaxPids));
-  TRY(CheckRange("disk_bytes", message.disk_bytes, kMinDiskBytes, message.memory_bytes));  // scratch is memory
-  return Limits{message.cpu_millis, message.memory_bytes, message.pids, message.disk_bytes};
-}
-
-Result<std::vector<uint32_t>> GetGroups(const wire::Launch& message) {
-  TRY(CheckRange<uint32_t>("number of groups", message.group_count, 0, kMaxGroups));
-  std::vector<uint32_t> groups(message.groups, message.groups + message.group_count);
-  for (const uint32_t group : groups) TRY(CheckRange("supplementary group", group, 0U, kMaxId));
-  return groups;
-}
-
-Result<MountPointAttributes> GetMountPoints(const wire::Launch& message) {
-  MountPointAttributes attributes;
-  for (size_t i = 0; i < attributes.size(); ++i) {
-    const wire::Attributes& from = message.mount_points[i];
-    TRY(CheckRange("mode of a mount point", from.mode, 0U, 07777U));
-    TRY(CheckRange("owner of a mount point", from.uid, 0U, kMaxStoredId));
-    TRY(CheckRange("group of a mount point", from.gid, 0U, kMaxStoredId));
-    attributes[i] = {from.mode, from.uid, from.gid};
-  }
-  return attributes;
-}
-
-Result<std::string> GetWorkingDir(const wire::Launch& message) {
-  std::string path = TRY(GetText(message.working_dir, "working directory"));
-  if (path.empty() || path[0] != '/') return Fail(ErrorCode::kInvalid, "working directory is not absolute");
-  if ((path + "/").find("/../") != std::string::npos) return Fail(ErrorCode::kInvalid, "working directory has a '..'");
-  return path;
-}
-
+// Field by field; whether the values make a sandbox is ValidateSpec's to say, once the arguments are there too.
 Result<Launch> GetLaunch(const wire::Launch& message) {
   Launch launch;
   launch.rootfs = RootfsHandle{message.rootfs};
@@ -153,21 +120,22 @@ Result<Launch> GetLaunch(const wire::Launch& message) {
   launch.has_payload = message.has_payload == 1;
   SandboxSpec& spec = launch.spec;
   spec.id = TRY(GetText(message.id, "sandbox id"));
-  if (!IsValidSandboxId(spec.id)) return Fail(ErrorCode::kInvalid, "sandbox id is not of [a-z0-9-]{{1,63}}");
-  spec.working_dir = TRY(GetWorkingDir(message));
-  TRY(CheckRange("user id", message.uid, 0U, kMaxId));
-  TRY(CheckRange("group id", message.gid, 0U, kMaxId));
+  spec.working_dir = TRY(GetText(message.working_dir, "working directory"));
   spec.uid = message.uid;
   spec.gid = message.gid;
-  spec.groups = TRY(GetGroups(message));
+  TRY(CheckRange<uint32_t>("number of groups", message.group_count, 0, kMaxGroups));
+  spec.groups.assign(message.groups, message.groups + message.group_count);
   TRY(CheckRange("stop signal", message.stop_signal, 1U, 64U));
   spec.stop_signal = static_cast<int>(message.stop_signal);
-  spec.limits = TRY(GetLimits(message));
+  spec.limits = {message.cpu_millis, message.memory_bytes, message.pids, message.disk_bytes};
   TRY(CheckRange<uint64_t>("timeout in ms", message.timeout_ms, 0, kMaxTimeoutMs));
   TRY(CheckRange<uint64_t>("grace in ms", message.grace_ms, 0, kMaxGraceMs));
   spec.timeout = std::chrono::milliseconds(message.timeout_ms);
   spec.grace = std::chrono::milliseconds(message.grace_ms);
-  spec.mount_points = TRY(GetMountPoints(message));
+  for (size_t i = 0; i < spec.mount_points.size(); ++i) {
+    const wire::Attributes& from = message.mount_points[i];
+    spec.mount_points[i] = {from.mode, from.uid, from.gid};
+  }
   return launch;
 }
 

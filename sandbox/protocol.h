@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The channel's language: what the service says to the launcher and hears from it, on an inherited SEQPACKET socket.
 // Every message has a fixed size that follows from its verb; strings of free length (arguments, environment, lists)
-// travel beside it in one sealed memory file. Both ends use this file. Decode functions treat the sender as hostile:
-// what they return is within all limits of sandbox/spec.h, or they fail before anything has happened. Pure functions
-// and plain values, for any thread; they open nothing, and read only the memory files that they are given.
+// travel beside it in one sealed memory file. Both ends use this file. Decoding treats the sender as hostile: what it
+// returns is within all limits, or it fails before anything has happened. Pure functions and plain values, for any
+// thread; they open nothing, and read only the memory files that they are given.
 #pragma once
 
 #include <array>
@@ -30,11 +30,6 @@ inline constexpr size_t kMaxDescriptors = 2;  // of one message; more are closed
 // Limits that only the channel knows.
 inline constexpr uint64_t kMaxTimeoutMs = 365ULL * 24 * 3600 * 1000;
 inline constexpr uint64_t kMaxGraceMs = 24ULL * 3600 * 1000;
-inline constexpr uint32_t kMaxCpuMillis = 1024 * 1000;
-inline constexpr uint32_t kMaxPids = 4 << 20;  // the kernel's PID_MAX_LIMIT
-inline constexpr uint64_t kMaxMemoryBytes = 1ULL << 50;
-inline constexpr uint64_t kMinDiskBytes = 64 << 10;       // our mount points and /etc files need some pages
-inline constexpr uint32_t kMaxStoredId = 65535;           // ids inside an image, 65535 included
 inline constexpr uint32_t kMaxOpaqueDirectories = 16384;  // of one layer
 inline constexpr size_t kMaxListBytes = 8 << 20;          // one list in a memory file
 inline constexpr size_t kMaxTimings = 64;
@@ -150,9 +145,10 @@ Result<Answer> DecodeAnswer(std::string_view message);
 size_t MessageBytes(Verb verb);
 
 // ---- Memory files -----------------------------------------------------------------------------------------------
-// Arguments, then environment. Checks each limit, so that a caller hears of it before the launcher does.
+// Arguments, then environment. Validates all of `spec` first, so that a caller hears of a mistake early.
 Result<Fd> PackArguments(const SandboxSpec& spec);
-// Fills spec.argv and spec.env from the file (seals checked, read by pread).
+// Fills launch.spec.argv and env from the file (seals checked, read by pread), and validates the spec that is whole
+// now.
 Result<void> ReadArguments(int file, Launch& launch);
 
 Result<Fd> PackStrings(std::span<const std::string> strings);
@@ -165,7 +161,5 @@ Result<Fd> PackSandboxes(std::span<const RunningSandbox> sandboxes);
 Result<std::vector<RunningSandbox>> ReadSandboxes(int file);
 Result<Fd> PackLayers(std::span<const StoredLayer> layers);
 Result<std::vector<StoredLayer>> ReadLayers(int file);
-
-bool IsValidSandboxId(std::string_view id);
 
 }  // namespace caisson::sandbox::protocol

@@ -6,6 +6,7 @@
 #include "base/io.h"
 #include "sandbox/protocol.h"
 #include "sandbox/protocol_wire.h"
+#include "sandbox/validate.h"
 
 namespace caisson::sandbox::protocol {
 namespace {
@@ -38,34 +39,6 @@ Result<std::string> ReadSealed(int file, size_t limit) {
   return ReadAt(file, size, 0);
 }
 
-bool IsVariable(std::string_view string) {
-  const size_t equals = string.find('=');
-  if (equals == std::string_view::npos || equals == 0) return false;
-  const std::string_view name = string.substr(0, equals);
-  const auto letter = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_'; };
-  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
-  return letter(name[0]) && std::all_of(name.begin(), name.end(), [&](char c) { return letter(c) || digit(c); });
-}
-
-Result<void> CheckArguments(const SandboxSpec& spec) {
-  if (spec.argv.empty() || spec.argv[0].empty()) return Fail(ErrorCode::kInvalid, "the command is empty");
-  size_t total = 0;
-  for (const auto* strings : {&spec.argv, &spec.env}) {
-    for (const std::string& string : *strings) {
-      if (string.size() + 1 > kMaxStringBytes)
-        return Fail(ErrorCode::kTooLarge, "an argument or environment string has {} bytes; allowed are {}",
-                    string.size(), kMaxStringBytes - 1);
-      total += string.size() + 1 + sizeof(char*);
-    }
-  }
-  if (total > kMaxArgumentBytes)
-    return Fail(ErrorCode::kTooLarge, "arguments and environment take {} bytes; allowed are {}", total,
-                kMaxArgumentBytes);
-  if (!std::all_of(spec.env.begin(), spec.env.end(), IsVariable))
-    return Fail(ErrorCode::kInvalid, "an environment string is not NAME=value with a name of [A-Za-z_][A-Za-z0-9_]*");
-  return {};
-}
-
 template <typename Record>
 Result<std::vector<Record>> ReadRecords(int file) {
   const std::string data = TRY(ReadSealed(file, kMaxListBytes));
@@ -78,7 +51,7 @@ Result<std::vector<Record>> ReadRecords(int file) {
 }  // namespace
 
 Result<Fd> PackArguments(const SandboxSpec& spec) {
-  TRY(CheckArguments(spec));
+  TRY(ValidateSpec(spec));
   std::string data;
   TRY(AppendStrings(data, spec.argv));
   TRY(AppendStrings(data, spec.env));
@@ -92,7 +65,7 @@ Result<void> ReadArguments(int file, Launch& launch) {
   const auto middle = strings.begin() + launch.argument_count;
   launch.spec.argv.assign(std::make_move_iterator(strings.begin()), std::make_move_iterator(middle));
   launch.spec.env.assign(std::make_move_iterator(middle), std::make_move_iterator(strings.end()));
-  return CheckArguments(launch.spec);
+  return ValidateSpec(launch.spec);
 }
 
 Result<Fd> PackStrings(std::span<const std::string> strings) {
@@ -157,11 +130,6 @@ Result<std::vector<StoredLayer>> ReadLayers(int file) {
     layers.push_back(layer);
   }
   return layers;
-}
-
-bool IsValidSandboxId(std::string_view id) {
-  const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
-  return !id.empty() && id.size() <= 63 && std::all_of(id.begin(), id.end(), allowed);
 }
 
 }  // namespace caisson::sandbox::protocol
