@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// What service and store worker say to each other: the orders at the front of a worker's standard input, and the
+// report that it writes to its standard output. The service trusts no byte of a report: decoding checks every count,
+// length and path, and nothing of it names a place outside the layer. Plain values and pure functions.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/result.h"
+
+namespace caisson::image {
+
+enum class Compression : uint8_t { kNone = 0, kGzip = 1, kZstd = 2 };
+
+// ---- unpack -----------------------------------------------------------------------------------------------------
+
+// Fixed size; the compressed layer follows it until the end of the input.
+struct UnpackOrder {
+  Compression compression = Compression::kGzip;
+  uint64_t compressed_bytes = 0;  // of the layer, as the manifest says
+};
+inline constexpr size_t kUnpackOrderBytes = 16;
+std::string EncodeUnpackOrder(const UnpackOrder& order);
+Result<UnpackOrder> DecodeUnpackOrder(std::string_view bytes);
+
+// Directories of one layer that say something about the layers below it. Paths in our spelling (image/layer/path.h),
+// sorted, "" is the layer's root.
+struct LayerFacts {
+  std::vector<std::string> implicit;   // made because an entry needed a parent: attributes are those of a layer below
+  std::vector<std::string> opaque;     // marked .wh..wh..opq: hides the children below
+  std::vector<std::string> replaced;   // whited out and made again: hides the whole directory below
+  std::vector<std::string> whiteouts;  // directories that contain whiteouts
+  bool operator==(const LayerFacts&) const = default;
+};
+
+struct UnpackReport {
+  Digest diff_id;               // SHA-256 over every byte of the uncompressed stream
+  uint64_t unpacked_bytes = 0;  // of that stream
+  uint64_t entries = 0;
+  uint64_t devices_skipped = 0;
+  uint64_t ids_changed = 0;  // entries with an id above 65,535
+  uint64_t xattrs_dropped = 0;
+  LayerFacts facts;
+};
+
+// ---- merge ------------------------------------------------------------------------------------------------------
+
+struct MergeOrder {
+  std::vector<LayerFacts> layers;  // base first; the worker finds layer i as layers/<size - 1 - i>
+};
+std::string EncodeMergeOrder(const MergeOrder& order);
+Result<MergeOrder> DecodeMergeOrder(std::string_view bytes);
+
+struct DirectoryAttributes {
+  uint32_t mode = 0;  // permission bits, 07777
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  bool operator==(const DirectoryAttributes&) const = default;
+};
+
+// The directories whose attributes the launcher needs: "" and those where it mounts or makes something.
+inline constexpr std::string_view kReportedDirectories[] = {"", "dev", "etc", "proc", "run", "sys", "tmp"};
+
+struct MergeReport {
+  std::map<std::string, DirectoryAttributes> directories;  // of kReportedDirectories, where the image has a real one
+  std::string passwd;                                      // empty where the image has none
+  std::string group;
+  uint64_t directories_written = 0;  // into the fix-up layer
+};
+
+// ---- the report's frame -----------------------------------------------------------------------------------------
+
+// A layer or tree that was looked at and refused, with words for the user. The worker then exits with 1.
+std::string EncodeRefusal(const Error& reason);
+std::string EncodeReport(const UnpackReport& report);
+std::string EncodeReport(const MergeReport& report);
+std::string EncodeEmptyReport();  // of a verb that has nothing to say
+
+// The worker's answer, or its refusal as the Error: kInvalid, kTooLarge, kExhausted or kInternal. A report that breaks
+// the format is kCorrupt.
+Result<UnpackReport> DecodeUnpackReport(std::string_view bytes);
+Result<MergeReport> DecodeMergeReport(std::string_view bytes);
+
+}  // namespace caisson::image

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// TreeWriter makes one layer's files below a directory, in the form that overlayfs wants: whiteouts as 0:0 character
+// devices, opaque directories as a list for whoever may set the attribute. Every path is in our spelling (image/layer/
+// path.h) and is walked one name at a time below directory descriptors, never through a symbolic link: a layer cannot
+// touch what it did not make. When a path comes twice the last one stays. Owned by one unpacking, on its thread.
+#pragma once
+
+#include <sys/types.h>
+#include <time.h>
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/result.h"
+#include "image/layer/report.h"
+
+namespace caisson::image {
+
+struct EntryAttributes {
+  uint32_t mode = 0;  // 07777
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  timespec mtime{};
+  std::vector<std::pair<std::string, std::string>> xattrs;  // user.* only
+};
+
+// Attributes of a directory that no entry describes.
+inline constexpr uint32_t kImplicitMode = 0755;
+
+class TreeWriter {
+ public:
+  explicit TreeWriter(int root) : root_(root) {}  // borrowed; empty at the start
+
+  Result<void> AddDirectory(const std::string& path, EntryAttributes attributes);  // "" is the root
+  // The file is empty and writable; FinishFile() gives it its attributes.
+  Result<Fd> AddFile(const std::string& path);
+  Result<void> FinishFile(Fd file, const std::string& path, const EntryAttributes& attributes);
+  Result<void> AddSymlink(const std::string& path, const std::string& target, const EntryAttributes& attributes);
+  Result<void> AddFifo(const std::string& path, const EntryAttributes& attributes);
+  // `target` must be a regular file that this layer made.
+  Result<void> AddHardLink(const std::string& path, const std::string& target);
+  // Hides `path` of the layers below; what this layer makes there itself stays, whichever comes first.
+  Result<void> AddWhiteout(const std::string& path);
+  // Hides the children of directory `path` of the layers below.
+  Result<void> AddOpaque(const std::string& path);
+
+  // Gives the directories their attributes, deepest first, since each name made inside changes a directory's mtime.
+  Result<LayerFacts> Finish();
+
+ private:
+  struct Directory {
+    bool implicit = true;
+    bool opaque = false;
+    bool replaced = false;
+    EntryAttributes attributes{.mode = kImplicitMode};
+  };
+  struct OpenDirectory {
+    std::string name;
+    Fd fd;
+  };
+
+  Result<int> OpenParent(std::string_view path);  // borrowed until the next call; makes missing directories
+  Result<int> OpenDirectoryAt(std::string_view path);
+  Result<void> MakeDirectory(int parent, const std::string& path);
+  Result<void> MakeImplicitDirectory(int parent, const std::string& path);
+  // Runs `make` (which returns 0 or -1 with errno); where the name exists, removes that first.
+  template <typename Make>
+  Result<void> MakeInPlace(int parent, const std::string& path, std::string_view what, Make make);
+  Result<void> RemoveExisting(int parent, const std::string& path);
+  void ForgetBelow(std::string_view path);
+  Result<void> Remember(const std::string& path);
+
+  int root_;
+  std::vector<OpenDirectory> chain_;  // the directories on the way to the last parent
+  std::map<std::string, Directory> directories_ = {{"", {}}};
+  std::map<std::string, bool> whiteouts_;  // hidden path -> whether its device stands there
+  size_t remembered_bytes_ = 0;
+};
+
+}  // namespace caisson::image
