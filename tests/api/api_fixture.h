@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// A real ApiServer on a socket in a temporary directory and on a TCP port of 127.0.0.1, before the real store and log
+// store; only the parts that the API must not know (images, node, running jobs) are played here.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/server.h"
+#include "base/fd.h"
+#include "base/http/http_client.h"
+#include "base/json/json.h"
+#include "queue/log_store.h"
+#include "queue/store.h"
+#include "tests/queue/temporary_directory.h"
+
+namespace caisson::api {
+
+class FakeImages : public ImagesPort {
+ public:
+  Result<std::vector<ImageSummary>> ListImages(queue::TenantId tenant) override;
+  Result<std::string> NormaliseReference(const std::string& text) override;
+};
+
+class FakeJobs : public JobsPort {
+ public:
+  std::vector<std::string> Unenforceable() override { return unenforceable; }
+  std::optional<PullProgress> Progress(const queue::JobId& id) override;
+  void StopRunning(const queue::JobId& id, std::optional<uint32_t> grace_seconds) override;
+
+  std::vector<std::string> unenforceable;
+  std::optional<PullProgress> progress;
+  std::vector<std::pair<queue::JobId, std::optional<uint32_t>>> stopped;
+};
+
+class FakeNode : public NodePort {
+ public:
+  Result<std::string> NodeJson() override { return std::string(R"({"kernel":"6.12.0","isolation":"strict"})"); }
+  NodeMetrics Metrics() override { return {.slots = 4, .busy = 1}; }
+  bool Draining() override { return draining; }
+
+  std::atomic<bool> draining{false};
+};
+
+class ApiTest : public ::testing::Test {
+ protected:
+  void SetUp() override;
+  void TearDown() override;
+
+  void StartServer(uint64_t max_body_bytes = 1 << 20);
+
+  // On the Unix socket, as this process; on TCP with `token` where it is not empty.
+  HttpResponse Unix(const std::string& method, const std::string& path, std::optional<std::string> body = {},
+                    std::vector<std::pair<std::string, std::string>> headers = {});
+  HttpResponse Tcp(const std::string& method, const std::string& path, const std::string& token = {},
+                   std::optional<std::string> body = {}, std::vector<std::pair<std::string, std::string>> headers = {});
+  std::string TcpUrl(const std::string& path) const;
+
+  std::string NewToken(const std::string& tenant = "default");
+  queue::JobRecord Submit(const std::string& body = R"({"image":"busybox"})");
+  // What an executor does with a job, in one piece.
+  queue::Claim Claim();
+  void MakeRunning(const queue::Claim& claim);
+  void Finish(const queue::Claim& claim, const queue::Outcome& outcome);
+  // Writes to the log of an attempt.
+  void Log(const queue::Claim& claim, const std::vector<std::pair<queue::LogStream, std::string>>& writes);
+
+  testing::TemporaryDirectory directory_;
+  std::unique_ptr<queue::JobStore> store_;
+  std::unique_ptr<queue::LogStore> logs_;
+  FakeImages images_;
+  FakeJobs jobs_;
+  FakeNode node_;
+  std::unique_ptr<ApiServer> server_;
+};
+
+Json ParseOrFail(const std::string& text);
+// "invalid-request" of "urn:caisson:problem:invalid-request", after checking the rest of the problem's form.
+std::string ProblemName(const HttpResponse& response);
+
+// A connection without any help: bytes out, bytes in.
+class RawConnection {
+ public:
+  static RawConnection ToUnix(const std::string& path);
+  static RawConnection ToTcp(int port);
+  void Send(std::string_view bytes);
+  // Until the peer closes.
+  std::string ReadToEnd();
+  // Until `text` was seen; what was read until then, and at least up to it.
+  std::string ReadUntil(std::string_view text);
+  // One response with a Content-Length: its head and body.
+  std::string ReadResponse();
+  void ShutDownSend();
+
+ private:
+  explicit RawConnection(Fd fd) : fd_(std::move(fd)) {}
+  bool ReadSome();
+  Fd fd_;
+  std::string buffer_;
+};
+
+}  // namespace caisson::api
