@@ -42,10 +42,10 @@ struct LayerRecord {
 };
 
 struct ImageRecord {
-  std::string reference;     // as first pulled, normalised
-  std::string repository;    // host/name
-  Digest manifest;           // of the platform's manifest: what a job's image_digest shows
-  Digest index;              // of the index it came through; equal to `manifest` where there was none
+  std::string reference;   // as first pulled, normalised
+  std::string repository;  // host/name
+  Digest manifest;         // of the platform's manifest: what a job's image_digest shows
+  Digest index;            // of the index it came through; equal to `manifest` where there was none
   ImageConfig config;
   std::vector<LayerRecord> layers;  // base first
   LayerName fixup;                  // topmost layer

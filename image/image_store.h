@@ -32,8 +32,8 @@ struct PullProgress {
 };
 
 struct PullContext {
-  std::function<void(const PullProgress&)> progress;      // may be empty; from any thread
-  const std::atomic<bool>* cancelled = nullptr;           // polled; then kCancelled
+  std::function<void(const PullProgress&)> progress;  // may be empty; from any thread
+  const std::atomic<bool>* cancelled = nullptr;       // polled; then kCancelled
 };
 
 struct ResolvedReference {
@@ -51,7 +51,8 @@ class ImageStore {
   virtual Result<ResolvedReference> Resolve(const std::string& reference, const PullContext& context) = 0;
   // The image of `digest` in the reference's repository: from the cache where `may_use_cached` says so and the record
   // is there, else from the registry. Pulling proves the right to the manifest (the caller records the grant).
-  virtual Result<ImageRecord> Pull(const ResolvedReference& reference, bool may_use_cached, const PullContext& context) = 0;
+  virtual Result<ImageRecord> Pull(const ResolvedReference& reference, bool may_use_cached,
+                                   const PullContext& context) = 0;
   // Every stored image, newest first.
   virtual Result<std::vector<ImageRecord>> List() = 0;
   virtual Result<std::optional<ImageRecord>> Find(const Digest& manifest_or_index) = 0;

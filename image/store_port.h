@@ -31,7 +31,8 @@ class StorePort {
   virtual ~StorePort() = default;
   // `input` and `report` are borrowed for the call; the worker holds duplicates.
   virtual Result<std::unique_ptr<StoreWorker>> StartUnpack(int input, int report) = 0;
-  virtual Result<std::unique_ptr<StoreWorker>> StartMerge(int input, int report, std::span<const LayerName> layers_top_first) = 0;
+  virtual Result<std::unique_ptr<StoreWorker>> StartMerge(int input, int report,
+                                                          std::span<const LayerName> layers_top_first) = 0;
   virtual Result<bool> HasLayer(const LayerName& name) = 0;
 };
 

@@ -21,6 +21,7 @@ struct Transfer {
   CURL* curl;
   HttpResponse response;
   size_t header_bytes = 0;
+  bool headers_shown = false;
   std::optional<Error> error;
   curl_off_t bytes_seen = 0;  // at the last look of OnProgress
   std::chrono::steady_clock::time_point last_news = std::chrono::steady_clock::now();
@@ -35,7 +36,14 @@ size_t OnBody(char* data, size_t, size_t size, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   long status = 0;
   curl_easy_getinfo(transfer.curl, CURLINFO_RESPONSE_CODE, &status);
-  if (transfer.request.on_body && status >= 200 && status < 300) {
+  const bool success = status >= 200 && status < 300;
+  if (success && transfer.request.on_headers && !transfer.headers_shown) {
+    transfer.headers_shown = true;
+    transfer.response.status = static_cast<int>(status);
+    Result<void> accepted = transfer.request.on_headers(transfer.response);
+    if (!accepted) return transfer.Stop(std::move(accepted).error());
+  }
+  if (transfer.request.on_body && success) {
     Result<void> taken = transfer.request.on_body({data, size});
     return taken ? size : transfer.Stop(std::move(taken).error());
   }

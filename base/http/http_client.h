@@ -18,6 +18,8 @@
 
 namespace caisson {
 
+struct HttpResponse;
+
 struct HttpRequest {
   std::string method = "GET";
   std::string url;
@@ -33,6 +35,8 @@ struct HttpRequest {
   std::chrono::seconds silence_timeout{0};
   const std::atomic<bool>* cancelled = nullptr;  // polled about once a second; then kCancelled
   size_t max_body_bytes = 8 << 20;               // of a response kept in `body`; kTooLarge past it
+  // Sees status and headers of a 2xx answer before the first piece of its body; an error ends the transfer.
+  std::function<Result<void>(const HttpResponse&)> on_headers;
   // When set, a 2xx body goes here piece by piece (nothing is kept); an error ends the transfer and is returned.
   std::function<Result<void>(std::string_view)> on_body;
 };
