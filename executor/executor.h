@@ -10,10 +10,10 @@
 #include <string>
 
 #include "base/clock.h"
+#include "executor/launcher_port.h"
 #include "image/image_store.h"
 #include "queue/log_store.h"
 #include "queue/store.h"
-#include "sandbox/launcher_client.h"
 
 namespace caisson::executor {
 
@@ -21,6 +21,8 @@ struct ExecutorOptions {
   int slots = 4;
   std::chrono::milliseconds lease_renewal{10'000};
   std::chrono::milliseconds tick{200};
+  std::chrono::milliseconds poll{1000};         // an idle slot looks by itself: hints may get lost, jobs not
+  std::chrono::milliseconds output_wait{2000};  // for the end of the pipes after the exit
   const Clock* clock = &SystemClock();
 };
 
@@ -28,13 +30,14 @@ struct ExecutorDependencies {
   queue::JobStore* store = nullptr;
   queue::LogStore* logs = nullptr;
   image::ImageStore* images = nullptr;
-  sandbox::LauncherClient* launcher = nullptr;
+  LauncherPort* launcher = nullptr;
 };
 
 class Executor {
  public:
   // Kills sandboxes that an earlier service left in the launcher, gives their jobs back, then starts claiming.
-  static Result<std::unique_ptr<Executor>> Start(const ExecutorOptions& options, const ExecutorDependencies& dependencies);
+  static Result<std::unique_ptr<Executor>> Start(const ExecutorOptions& options,
+                                                 const ExecutorDependencies& dependencies);
   virtual ~Executor() = default;
 
   virtual void OnJobQueued() = 0;  // a hint: something may be claimable. Any thread.
