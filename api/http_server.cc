@@ -366,7 +366,7 @@ Task<void> Session::Serve(std::shared_ptr<Session> self) {
   for (;;) {
     const bool again = co_await self->ServeOne(first);
     if (self->reserved_ > 0) self->server_.ReleaseBody(std::exchange(self->reserved_, 0));
-    if (!again) break;
+    if (!again || self->server_.stopping()) break;
     first = false;
   }
   if (self->unread_) co_await self->Linger();

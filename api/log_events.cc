@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 constexpr size_t kMaxCharacterBytes = 4;
+// Of one event, so that a reader on a line that breaks often still gets on.
+constexpr size_t kMaxEventBytes = 16 << 10;
 
 std::string_view NameOf(queue::LogStream stream) { return stream == queue::LogStream::kStdout ? "stdout" : "stderr"; }
 
@@ -34,10 +36,21 @@ size_t CharacterLength(std::string_view text) {
   return 0;
 }
 
+// How many bytes at the beginning are ASCII that needs no look.
+size_t PlainPrefix(std::string_view text) {
+  const auto end =
+      std::find_if(text.begin(), text.end(), [](char c) { return static_cast<signed char>(c) <= 0 || c == '\r'; });
+  return static_cast<size_t>(end - text.begin());
+}
+
 std::string ToEventText(std::string_view bytes) {
   std::string text;
   text.reserve(bytes.size());
   while (!bytes.empty()) {
+    const size_t plain = PlainPrefix(bytes);
+    text += bytes.substr(0, plain);
+    bytes.remove_prefix(plain);
+    if (bytes.empty()) break;
     const size_t length = CharacterLength(bytes);
     if (bytes.starts_with("\r\n")) {
       bytes.remove_prefix(1);
@@ -76,14 +89,20 @@ EncodedEvents EncodeLogEvents(const std::vector<queue::LogChunk>& chunks, uint64
   const std::vector<queue::LogChunk> runs = MergeRuns(chunks);
   for (size_t i = 0; i < runs.size(); ++i) {
     std::string_view bytes = runs[i].bytes;
+    position = runs[i].position;
     const bool wanted = !options.stream || *options.stream == runs[i].stream;
     const bool may_go_on = !complete && i + 1 == runs.size();
     if (wanted && may_go_on && !options.base64) bytes.remove_suffix(UnfinishedTail(bytes));
-    if (bytes.empty()) continue;
-    events.position = runs[i].position + bytes.size();
-    if (!wanted) continue;
-    events.text +=
-        EncodeEvent(events.position, NameOf(runs[i].stream), options.base64 ? Base64Encode(bytes) : ToEventText(bytes));
+    while (!bytes.empty()) {
+      std::string_view piece = bytes.substr(0, kMaxEventBytes);
+      if (piece.size() < bytes.size() && !options.base64) piece.remove_suffix(UnfinishedTail(piece));
+      bytes.remove_prefix(piece.size());
+      position += piece.size();
+      events.position = position;
+      if (!wanted) continue;
+      events.text += EncodeEvent(events.position, NameOf(runs[i].stream),
+                                 options.base64 ? Base64Encode(piece) : ToEventText(piece));
+    }
   }
   return events;
 }

@@ -76,7 +76,7 @@ tl::expected<bool, Problem> RequestParser::ParseHead(std::string& input) {
   LibraryParser& parser = library_->parser;
   if (!parser.got_some())
     while (input.starts_with("\r\n")) input.erase(0, 2);  // left over behind an earlier body (RFC 9112, 2.2)
-  if (input.empty()) return false;
+  if (input.empty() || (!parser.got_some() && input == "\r")) return false;
   const auto complete = Feed(parser, input, 0, [](LibraryParser& p) { return p.is_header_done(); });
   if (!complete || !*complete) return complete;
   if (auto problem = CheckHead()) return tl::unexpected(*std::move(problem));

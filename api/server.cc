@@ -67,7 +67,7 @@ class Api final : public ApiServer {
 
 Result<std::unique_ptr<ApiServer>> ApiServer::Start(const ApiOptions& options, const ApiDependencies& dependencies) {
   auto api = std::make_unique<Api>(options, dependencies);
-  TRY_IN("start the API", api->Open(options));
+  TRY(api->Open(options));
   return api;
 }
 

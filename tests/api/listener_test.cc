@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/listener.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include "base/io.h"
+#include "tests/queue/temporary_directory.h"
+
+namespace caisson::api {
+namespace {
+
+TEST(ListenerTest, LoopbackIsToldFromOthers) {
+  for (const char* listen : {"127.0.0.1:7070", "127.9.8.7:0", "[::1]:80", "localhost:7070"})
+    EXPECT_TRUE(*IsLoopback(listen)) << listen;
+  for (const char* listen : {"0.0.0.0:7070", ":7070", "10.0.0.1:80", "[::]:80", "[::ffff:10.0.0.1]:80"})
+    EXPECT_FALSE(*IsLoopback(listen)) << listen;
+}
+
+TEST(ListenerTest, WhatIsNoHostAndPortIsRefused) {
+  for (const char* listen :
+       {"", "7070", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:70000", "::1:80", "127.0.0.1:-1", "a b:1"}) {
+    const auto result = IsLoopback(listen);
+    ASSERT_FALSE(result) << listen;
+    EXPECT_EQ(result.error().code, ErrorCode::kInvalid) << listen;
+  }
+}
+
+TEST(ListenerTest, TakenPortIsAConflict) {
+  const auto first = ListenOnTcp("127.0.0.1:0");
+  ASSERT_TRUE(first);
+  const auto second = ListenOnTcp("127.0.0.1:" + std::to_string(*BoundPort(first->get())));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().sys_errno, EADDRINUSE);
+}
+
+TEST(ListenerTest, OtherFilesAreNeverReplaced) {
+  const testing::TemporaryDirectory directory;
+  ASSERT_TRUE(WriteFileDurably(AT_FDCWD, directory.file("precious"), "x", 0600));
+  const auto socket = ListenOnUnixSocket(directory.file("precious"));
+  ASSERT_FALSE(socket);
+  EXPECT_EQ(*ReadFile(directory.file("precious"), 10), "x");
+  EXPECT_EQ(ListenOnUnixSocket("/" + std::string(200, 'x')).error().code, ErrorCode::kInvalid);
+}
+
+TEST(ListenerTest, StaleSocketIsReplaced) {
+  const testing::TemporaryDirectory directory;
+  { ASSERT_TRUE(ListenOnUnixSocket(directory.file("s"))); }
+  EXPECT_TRUE(ListenOnUnixSocket(directory.file("s")));
+}
+
+}  // namespace
+}  // namespace caisson::api
