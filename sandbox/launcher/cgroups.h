@@ -22,11 +22,12 @@ class Cgroup {
   bool exists() const { return static_cast<bool>(directory_); }
   int directory() const { return directory_.get(); }  // for CLONE_INTO_CGROUP
   const std::string& name() const { return name_; }
-  void Kill() const;             // cgroup.kill
-  bool Populated() const;        // cgroup.events
-  Result<void> Remove();         // rmdir; kConflict while something is left in it
-  Usage ReadUsage() const;       // nullopt where the host does not measure
-  bool OomKilled() const;        // memory.events oom_kill > 0
+  void Kill() const;            // cgroup.kill
+  bool Populated() const;       // cgroup.events
+  void WaitUntilEmpty() const;  // after Kill(): until cgroup.events says so, a few seconds at most
+  Result<void> Remove();        // rmdir; kConflict while something is left in it
+  Usage ReadUsage() const;      // nullopt where the host does not measure
+  bool OomKilled() const;       // memory.events oom_kill > 0
 
  private:
   Fd directory_;
@@ -42,11 +43,11 @@ class Cgroups {
   bool has_pids() const { return has_pids_; }
   bool has_cpu() const { return has_cpu_; }
   bool available() const { return static_cast<bool>(parent_); }  // a v2 tree that we may write
-  uint32_t Unenforceable() const;  // bits of Unenforced
-  const std::string& why() const { return why_; }  // for doctor: what was found where
+  uint32_t Unenforceable() const;                                // bits of Unenforced
+  const std::string& why() const { return why_; }                // for doctor: what was found where
 
-  // Makes a cgroup and writes its limits (pids + 1, as pid 1 counts) before anything is in it. An empty Cgroup where
-  // the host has no v2 tree.
+  // Makes a cgroup "<instance>-<name>" and writes its limits (pids + 1, as pid 1 counts) before anything is in it. An
+  // empty Cgroup where the host has no v2 tree.
   Result<Cgroup> Make(const std::string& name, const Limits& limits);
   // Kills and removes what an earlier launcher of this instance left. Returns how many.
   int Sweep();
@@ -54,13 +55,19 @@ class Cgroups {
   void RemoveParent();
 
  private:
+  Result<void> OpenParent(const std::string& top, const std::string& path, bool delegated);
+  Result<void> WriteLimits(int directory, const Limits& limits) const;
+
   Fd parent_;
   Fd above_parent_;
   std::string parent_name_;
+  std::string prefix_;        // of the names of our children
+  bool made_parent_ = false;  // so that RemoveParent() may
   std::string why_;
   bool has_memory_ = false;
   bool has_pids_ = false;
   bool has_cpu_ = false;
+  bool has_hugetlb_ = false;
 };
 
 }  // namespace caisson::sandbox

@@ -4,12 +4,15 @@
 // its only thread.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "base/fd.h"
 #include "base/result.h"
 #include "sandbox/launcher/cgroups.h"
+#include "sandbox/launcher/child.h"
 #include "sandbox/launcher/id_ranges.h"
+#include "sandbox/launcher/overlay.h"
 #include "sandbox/launcher/seccomp_filter.h"
 
 namespace caisson::sandbox {
@@ -39,8 +42,10 @@ struct Environment {
   Cgroups cgroups;
   IdRanges ids;
   SeccompFilter seccomp;
-  Fd init_program;      // sealed memfd, or a file on a private read-only mount
-  Fd liveness_read;     // POLLHUP once the launcher is gone
+  OverlayMethod overlay;                                  // how overlays are put together on this kernel
+  std::span<const ChildStep> child_steps = ChildSteps();  // what a sandbox's first process does before its exec
+  Fd init_program;                                        // sealed memfd, or a file on a private read-only mount
+  Fd liveness_read;                                       // POLLHUP once the launcher is gone
   Fd liveness_write;
 
   // Everything above, in the order that its parts need. After it the process is in its lean root.

@@ -42,9 +42,9 @@ class Sandbox {
   Sandbox& operator=(Sandbox&&) noexcept;
   ~Sandbox();  // kills what still runs
 
-  int pidfd() const;       // readable once pid 1 has ended. Borrowed.
-  int status_pipe() const; // readable when pid 1 has something to say
-  int stdout_pipe() const; // read end, non-blocking
+  int pidfd() const;        // readable once pid 1 has ended. Borrowed.
+  int status_pipe() const;  // readable when pid 1 has something to say
+  int stdout_pipe() const;  // read end, non-blocking
   int stderr_pipe() const;
   uint32_t unenforced() const;
 
