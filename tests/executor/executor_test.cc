@@ -1,0 +1,638 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "executor/executor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <random>
+
+#include "tests/executor/fakes.h"
+#include "tests/queue/temporary_directory.h"
+
+namespace caisson::executor {
+namespace {
+
+using queue::JobId;
+using queue::JobRecord;
+using queue::JobSpec;
+using queue::JobState;
+using queue::Reason;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::DigestOf;
+using ::testing::ElementsAre;
+using testing::Exited;
+using testing::FakeImages;
+using testing::FakeLauncher;
+using ::testing::HasSubstr;
+using testing::ProgramContext;
+using testing::StoppedBy;
+
+constexpr queue::TenantId kTenant{1};
+constexpr auto kPatience = seconds(60);  // only a test that fails waits so long
+
+class ExecutorTest : public ::testing::Test {
+ protected:
+  ExecutorTest() {
+    store_ = queue::OpenSqliteStore({.path = directory_.file("store.db")}).value();
+    OpenLogs(1 << 20);
+    launcher_.on_exited = [this](sandbox::SandboxHandle handle, sandbox::ExitReport report) {
+      WaitForExecutor().OnExited(handle, std::move(report));
+    };
+  }
+  ~ExecutorTest() override {
+    executor_.reset();  // what is told to it meanwhile still reaches it
+    store_->SetListener({});
+  }
+
+  void OpenLogs(uint64_t cap) {
+    logs_ = queue::OpenLogStore({.directory = directory_.file("logs"), .cap_bytes = cap}).value();
+  }
+  void Start(int slots = 2) {
+    store_->SetListener([this](const JobId&, JobState state) {
+      const std::lock_guard lock(mutex_);
+      if (state == JobState::kQueued && running_) running_->OnJobQueued();
+      changed_.notify_all();
+    });
+    options_.slots = slots;
+    auto executor = Executor::Start(
+        options_, {.store = store_.get(), .logs = logs_.get(), .images = &images_, .launcher = &launcher_});
+    ASSERT_TRUE(executor) << executor.error().message;
+    const std::lock_guard lock(mutex_);
+    executor_ = std::move(*executor);
+    running_ = executor_.get();
+    changed_.notify_all();
+  }
+  Executor& WaitForExecutor() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return running_ != nullptr; });
+    return *running_;
+  }
+  JobId Submit(JobSpec spec = {}, std::optional<std::string> payload = {}) {
+    if (spec.image.empty()) spec.image = "registry.example/tool:1";
+    return store_->Submit({kTenant, std::move(spec), std::move(payload)}).value().id;
+  }
+  JobRecord Get(const JobId& id) { return store_->Get(kTenant, id).value(); }
+  template <typename Condition>
+  void WaitUntil(Condition condition) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    std::unique_lock lock(mutex_);
+    while (!condition()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+      changed_.wait_for(lock, milliseconds(20));  // some conditions have nobody who tells of them
+    }
+  }
+  JobRecord WaitFor(const JobId& id, JobState state) {
+    WaitUntil([&] { return Get(id).state == state; });
+    return Get(id);
+  }
+  JobRecord RunOne(JobSpec spec = {}) {
+    const JobId id = Submit(std::move(spec));
+    WaitUntil([&] { return IsFinal(Get(id).state); });
+    return Get(id);
+  }
+  std::string Log(const JobId& id, std::optional<queue::LogStream> stream = {}) {
+    std::string text;
+    const std::vector<queue::LogChunk> chunks = logs_->Read(id, 0, 1 << 30, stream).value();
+    for (const queue::LogChunk& chunk : chunks) text += chunk.bytes;
+    return text;
+  }
+
+  testing::TemporaryDirectory directory_;
+  std::unique_ptr<queue::JobStore> store_;
+  std::unique_ptr<queue::LogStore> logs_;
+  FakeImages images_;
+  FakeLauncher launcher_;
+  ExecutorOptions options_{.lease_renewal = milliseconds(50), .tick = milliseconds(10), .poll = milliseconds(200)};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::unique_ptr<Executor> executor_;
+  Executor* running_ = nullptr;
+};
+
+void Set(std::atomic<bool>& flag) {
+  flag = true;
+  flag.notify_all();
+}
+
+// ---- The main line ----------------------------------------------------------------------------------------------
+
+TEST_F(ExecutorTest, JobRunsAndItsOutputAndEndAreStored) {
+  launcher_.program = [](ProgramContext& program) {
+    program.Print("hello ");
+    program.PrintError("oops");
+    sandbox::ExitReport report = Exited(3);
+    report.usage.memory_peak_bytes = 77;
+    return report;
+  };
+  Start();
+  const JobRecord job = RunOne();
+  EXPECT_EQ(job.state, JobState::kFailed);
+  EXPECT_EQ(job.reason, Reason::kExited);
+  EXPECT_EQ(job.exit_code, 3);
+  EXPECT_EQ(job.attempts, 1);
+  EXPECT_EQ(job.image_digest, DigestOf('a'));
+  EXPECT_EQ(job.usage.memory_peak_bytes, 77u);
+  EXPECT_TRUE(job.started_at);
+  EXPECT_EQ(job.log_bytes, 10u);
+  EXPECT_EQ(Log(job.id, queue::LogStream::kStdout), "hello ");
+  EXPECT_EQ(Log(job.id, queue::LogStream::kStderr), "oops");
+  EXPECT_FALSE(logs_->State(job.id).value().open);
+  WaitUntil([&] { return executor_->busy() == 0; });
+  EXPECT_EQ(launcher_.open_rootfs(), 0);
+}
+
+TEST_F(ExecutorTest, ProgramGetsItsPayloadSealed) {
+  std::mutex mutex;
+  std::map<std::string, std::optional<std::string>> seen;
+  launcher_.program = [&](ProgramContext& program) {
+    const std::lock_guard lock(mutex);
+    seen[program.spec.id] = program.has_payload ? std::optional(program.payload) : std::nullopt;
+    return Exited(0);
+  };
+  Start();
+  const JobId with = Submit({}, std::string("a\0b", 3));
+  const JobId empty = Submit({}, "");
+  const JobId without = Submit();
+  for (const JobId& id : {with, empty, without}) WaitFor(id, JobState::kSucceeded);
+  EXPECT_EQ(seen[with.value], std::string("a\0b", 3));
+  EXPECT_EQ(seen[empty.value], "");
+  EXPECT_EQ(seen[without.value], std::nullopt);
+}
+
+TEST_F(ExecutorTest, ManyJobsOnFewSlotsAllEnd) {
+  std::atomic<int> now = 0, most = 0;
+  launcher_.program = [&](ProgramContext& program) {
+    const int running = ++now;
+    for (int seen = most; running > seen && !most.compare_exchange_weak(seen, running);) {
+    }
+    program.Print(program.spec.id);
+    --now;
+    return Exited(0);
+  };
+  Start(3);
+  std::vector<JobId> ids;
+  for (int i = 0; i < 60; ++i) ids.push_back(Submit());
+  for (const JobId& id : ids) WaitFor(id, JobState::kSucceeded);
+  for (const JobId& id : ids) EXPECT_EQ(Log(id), id.value);
+  EXPECT_LE(most, 3);
+  EXPECT_EQ(launcher_.launches(), 60);
+}
+
+TEST_F(ExecutorTest, FailureIsRetriedAndSucceeds) {
+  launcher_.program = [](ProgramContext& program) {
+    const auto& env = program.spec.env;
+    const bool first = std::find(env.begin(), env.end(), "CAISSON_ATTEMPT=1") != env.end();
+    program.Print(first ? "one\n" : "two\n");
+    return Exited(first ? 1 : 0);
+  };
+  Start();
+  JobSpec spec;
+  spec.max_attempts = 2;
+  spec.retry_delay_seconds = 0;
+  const JobRecord job = RunOne(spec);
+  EXPECT_EQ(job.state, JobState::kSucceeded);
+  EXPECT_EQ(job.attempts, 2);
+  EXPECT_EQ(Log(job.id), "one\ntwo\n");
+  EXPECT_EQ(images_.resolves(), 1);  // the retry runs the same bytes
+}
+
+TEST_F(ExecutorTest, UnenforcedLimitsAreOnTheJob) {
+  launcher_.unenforced = sandbox::kUnenforcedMemory | sandbox::kUnenforcedCpu;
+  Start();
+  EXPECT_THAT(RunOne().unenforced, ElementsAre("memory", "cpu"));
+}
+
+// ---- Images -----------------------------------------------------------------------------------------------------
+
+TEST_F(ExecutorTest, SecondRunNeedsNoPullOfItsOwn) {
+  Start(1);
+  RunOne();
+  RunOne();
+  // A tag is looked up each time, which proves the right to what it means.
+  EXPECT_EQ(images_.resolves(), 2);
+  EXPECT_THAT(images_.pulls(), ElementsAre(true, true));
+}
+
+TEST_F(ExecutorTest, DigestIsUsedFromTheCacheOnlyUnderAGrant) {
+  Start(1);
+  JobSpec spec;
+  spec.image = "registry.example/tool@" + DigestOf('a').ToString();
+  RunOne(spec);
+  RunOne(spec);
+  EXPECT_THAT(images_.pulls(), ElementsAre(false, true));
+}
+
+TEST_F(ExecutorTest, PlatformsManifestIsStoredOnTheJobAndGrantedToo) {
+  images_.record.index = DigestOf('b');
+  Start(1);
+  const JobRecord job = RunOne();
+  EXPECT_EQ(job.image_digest, DigestOf('a'));
+  EXPECT_TRUE(store_->MayUseImage(kTenant, "registry.example/tool", DigestOf('a')).value());
+  EXPECT_TRUE(store_->MayUseImage(kTenant, "registry.example/tool", DigestOf('b')).value());
+}
+
+TEST_F(ExecutorTest, DigestIsOnTheJobBeforeAnythingIsPulled) {
+  std::optional<Digest> seen;
+  JobId id;
+  images_.on_pull = [&](const auto&, bool, const auto&) -> Result<void> {
+    seen = Get(id).image_digest;
+    return {};
+  };
+  id = Submit();
+  Start(1);
+  WaitFor(id, JobState::kSucceeded);
+  EXPECT_EQ(seen, DigestOf('a'));
+}
+
+TEST_F(ExecutorTest, MissingImageIsFinal) {
+  images_.on_resolve = [](const auto&, const auto&) -> Result<Digest> {
+    return Fail(ErrorCode::kNotFound, "registry.example has no tool:1");
+  };
+  Start();
+  const JobRecord job = RunOne();
+  EXPECT_EQ(job.state, JobState::kFailed);
+  EXPECT_EQ(job.reason, Reason::kImageError);
+  EXPECT_EQ(job.message, "registry.example has no tool:1");
+  EXPECT_EQ(job.attempts, 1);
+  EXPECT_EQ(launcher_.launches(), 0);
+}
+
+TEST_F(ExecutorTest, RegistryThatIsDownIsAskedAgainLater) {
+  images_.on_resolve = [](const auto&, const auto&) -> Result<Digest> {
+    return Fail(ErrorCode::kUnavailable, "connection refused");
+  };
+  Start();
+  const JobId id = Submit();
+  const JobRecord job = WaitFor(id, JobState::kScheduled);
+  EXPECT_EQ(job.message, "connection refused");
+  EXPECT_EQ(job.platform_failures, 1);
+  EXPECT_EQ(job.user_failures, 0);
+  EXPECT_GE(*job.run_at, job.created_at + 2000);
+}
+
+TEST_F(ExecutorTest, MissingLayerIsPulledAgainOnce) {
+  std::atomic<int> opens = 0;
+  launcher_.on_open_rootfs = [&](auto) -> Result<void> {
+    if (++opens == 1) return Fail(ErrorCode::kNotFound, "layer 11.. is not in the store");
+    return {};
+  };
+  Start();
+  EXPECT_EQ(RunOne().state, JobState::kSucceeded);
+  EXPECT_THAT(images_.pulls(), ElementsAre(true, false));
+}
+
+TEST_F(ExecutorTest, LayerThatStaysMissingFails) {
+  launcher_.on_open_rootfs = [](auto) -> Result<void> {
+    return Fail(ErrorCode::kNotFound, "layer is not in the store");
+  };
+  Start();
+  const JobRecord job = RunOne();
+  EXPECT_EQ(job.reason, Reason::kSetupError);
+  EXPECT_EQ(images_.pulls().size(), 2u);
+}
+
+TEST_F(ExecutorTest, ProgressOfAPullIsSeen) {
+  std::atomic<bool> go_on = false;
+  images_.on_pull = [&](const auto&, bool, const image::PullContext& context) -> Result<void> {
+    context.progress({.bytes_done = 5, .bytes_total = 10});
+    go_on.wait(false);
+    return {};
+  };
+  Start();
+  const JobId id = Submit();
+  WaitUntil([&] {
+    const auto progress = executor_->Progress(id);
+    return progress && progress->bytes_done == 5 && progress->bytes_total == 10;
+  });
+  Set(go_on);
+  WaitFor(id, JobState::kSucceeded);
+  EXPECT_FALSE(executor_->Progress(id));
+}
+
+// ---- Failures of the launch -------------------------------------------------------------------------------------
+
+TEST_F(ExecutorTest, CommandThatIsNotThereSaysSo) {
+  launcher_.program = [](ProgramContext& program) {
+    sandbox::ExitReport report;
+    report.kind = sandbox::ExitReport::Kind::kExecFailed;
+    report.status = program.spec.argv[0] == "missing" ? ENOENT : EACCES;
+    return report;
+  };
+  Start();
+  JobSpec spec;
+  spec.max_attempts = 3;
+  spec.command = {"missing"};
+  JobRecord job = RunOne(spec);
+  EXPECT_EQ(job.reason, Reason::kSetupError);
+  EXPECT_EQ(job.exit_code, 127);
+  EXPECT_THAT(job.message, HasSubstr("\"missing\""));
+  EXPECT_EQ(job.attempts, 1);
+  spec.command = {"/etc"};
+  job = RunOne(spec);
+  EXPECT_EQ(job.exit_code, 126);
+}
+
+TEST_F(ExecutorTest, SetUpThatFailsIsASetupError) {
+  launcher_.launch_error = Error{ErrorCode::kInternal, "mount proc: EPERM"};
+  Start();
+  const JobRecord job = RunOne();
+  EXPECT_EQ(job.state, JobState::kFailed);
+  EXPECT_EQ(job.reason, Reason::kSetupError);
+  EXPECT_EQ(job.message, "mount proc: EPERM");
+  WaitUntil([&] { return launcher_.open_rootfs() == 0; });
+}
+
+TEST_F(ExecutorTest, JobThatCannotBePlannedLaunchesNothing) {
+  images_.record.config.command.clear();
+  Start();
+  const JobRecord job = RunOne();
+  EXPECT_EQ(job.reason, Reason::kImageError);
+  EXPECT_EQ(launcher_.launches(), 0);
+}
+
+TEST_F(ExecutorTest, LauncherThatIsGoneUsesThePlatformsBudget) {
+  launcher_.launch_error = Error{ErrorCode::kUnavailable, "channel closed"};
+  Start();
+  const JobRecord job = RunOne();
+  EXPECT_EQ(job.reason, Reason::kLost);
+  EXPECT_EQ(job.attempts, 5);
+  EXPECT_EQ(job.user_failures, 0);
+}
+
+TEST_F(ExecutorTest, ExitThatIsToldBeforeTheLaunchsReplyIsNotLost) {
+  launcher_.report_before_reply = true;
+  launcher_.program = [](ProgramContext& program) {
+    program.Print("quick");
+    return Exited(0);
+  };
+  Start();
+  for (int i = 0; i < 20; ++i) {
+    const JobRecord job = RunOne();
+    EXPECT_EQ(job.state, JobState::kSucceeded);
+    EXPECT_EQ(Log(job.id), "quick");
+  }
+}
+
+// ---- Output -----------------------------------------------------------------------------------------------------
+
+TEST_F(ExecutorTest, HundredMegabytesArriveBitExactUpToTheCap) {
+  constexpr size_t kTotal = 100 << 20, kCap = 10 << 20;
+  OpenLogs(kCap);
+  std::string block(1 << 20, '\0');
+  std::mt19937_64 random(1);
+  for (size_t i = 0; i < block.size(); i += 8) {
+    const uint64_t word = random();
+    block.replace(i, 8, reinterpret_cast<const char*>(&word), 8);
+  }
+  launcher_.program = [&](ProgramContext& program) {
+    for (size_t i = 0; i < kTotal / block.size(); ++i) {
+      block[0] = static_cast<char>(i);
+      program.Print(block);
+    }
+    return Exited(0);
+  };
+  Start();
+  const JobRecord job = RunOne();
+  EXPECT_EQ(job.state, JobState::kSucceeded);
+  EXPECT_EQ(job.log_bytes, kCap);
+  EXPECT_EQ(job.log_dropped, kTotal - kCap);
+  std::string expected;
+  for (size_t i = 0; i < kCap / block.size(); ++i) {
+    block[0] = static_cast<char>(i);
+    expected += block;
+  }
+  EXPECT_TRUE(Log(job.id) == expected);
+  EXPECT_LE(launcher_.drained(sandbox::Stream::kStdout), kCap + (64 << 10));  // past the cap we take it out ourselves
+}
+
+TEST_F(ExecutorTest, BothStreamsInTurnsLoseAndDoubleNothing) {
+  launcher_.program = [](ProgramContext& program) {
+    for (int i = 0; i < 3000; ++i) {
+      program.Print("o" + std::to_string(i) + "\n");
+      if (i % 3 == 0) program.PrintError("e" + std::to_string(i) + "\n");
+    }
+    return Exited(0);
+  };
+  Start();
+  const JobRecord job = RunOne();
+  std::string out, err;
+  for (int i = 0; i < 3000; ++i) {
+    out += "o" + std::to_string(i) + "\n";
+    if (i % 3 == 0) err += "e" + std::to_string(i) + "\n";
+  }
+  EXPECT_EQ(Log(job.id, queue::LogStream::kStdout), out);
+  EXPECT_EQ(Log(job.id, queue::LogStream::kStderr), err);
+}
+
+TEST_F(ExecutorTest, OutputThatIsHeldOpenDoesNotHoldTheJob) {
+  launcher_.keep_pipes_open = true;
+  options_.output_wait = milliseconds(50);
+  launcher_.program = [](ProgramContext& program) {
+    program.Print("said");
+    return Exited(0);
+  };
+  Start();
+  const JobRecord job = RunOne();
+  EXPECT_EQ(job.state, JobState::kSucceeded);
+  EXPECT_EQ(Log(job.id), "said");
+}
+
+TEST_F(ExecutorTest, OutputIsSeenWhileTheJobRuns) {
+  launcher_.program = [](ProgramContext& program) {
+    program.Print("early");
+    return program.WaitForStop() ? StoppedBy(15) : Exited(1);
+  };
+  Start();
+  const JobId id = Submit();
+  EXPECT_TRUE(logs_->WaitBeyond(id, 4, kPatience));
+  EXPECT_EQ(Log(id), "early");
+  store_->Cancel(kTenant, id, std::nullopt).value();
+  executor_->Stop(id, std::nullopt);
+  WaitFor(id, JobState::kCancelled);
+}
+
+// ---- Cancel -----------------------------------------------------------------------------------------------------
+
+TEST_F(ExecutorTest, CancelOfARunningJobStopsItWithItsGrace) {
+  launcher_.program = [](ProgramContext& program) { return program.WaitForStop() ? StoppedBy(15) : Exited(1); };
+  Start();
+  JobSpec spec;
+  spec.max_attempts = 5;
+  const JobId id = Submit(spec);
+  WaitFor(id, JobState::kRunning);
+  EXPECT_EQ(store_->Cancel(kTenant, id, 3).value(), queue::CancelResult::kStopping);
+  executor_->Stop(id, 3);
+  const JobRecord job = WaitFor(id, JobState::kCancelled);
+  EXPECT_EQ(job.reason, Reason::kCancelled);
+  EXPECT_EQ(launcher_.last_grace(), seconds(3));
+  EXPECT_EQ(job.attempts, 1);
+}
+
+TEST_F(ExecutorTest, CancelOfAPullEndsIt) {
+  images_.on_pull = [](const auto&, bool, const image::PullContext& context) -> Result<void> {
+    while (!*context.cancelled) std::this_thread::yield();
+    return Fail(ErrorCode::kCancelled, "cancelled");
+  };
+  Start();
+  const JobId id = Submit();
+  WaitUntil([&] { return images_.pulls().size() == 1; });
+  store_->Cancel(kTenant, id, std::nullopt).value();
+  executor_->Stop(id, std::nullopt);
+  EXPECT_EQ(WaitFor(id, JobState::kCancelled).reason, Reason::kCancelled);
+  EXPECT_EQ(launcher_.launches(), 0);
+}
+
+TEST_F(ExecutorTest, CancelBetweenClaimAndStartIsSeen) {
+  // The request is durable, and nobody told the executor: as if Stop() had come before the claim was known to it.
+  images_.on_resolve = [this](const auto&, const auto&) -> Result<Digest> { return images_.record.index; };
+  JobSpec spec;
+  spec.max_attempts = 2;
+  spec.retry_delay_seconds = 0;
+  const JobId id = Submit(spec);
+  const queue::Claim claim = store_->ClaimNext().value().value();
+  store_->Cancel(kTenant, id, std::nullopt).value();
+  Start();  // recovers the lease: cancelled, not run
+  EXPECT_EQ(WaitFor(id, JobState::kCancelled).reason, Reason::kCancelled);
+  EXPECT_EQ(launcher_.launches(), 0);
+}
+
+TEST_F(ExecutorTest, CancelledJobThatSucceedsFirstStaysSucceeded) {
+  std::atomic<bool> go_on = false;
+  launcher_.program = [&](ProgramContext&) {
+    go_on.wait(false);
+    return Exited(0);
+  };
+  Start();
+  const JobId id = Submit();
+  WaitFor(id, JobState::kRunning);
+  store_->Cancel(kTenant, id, std::nullopt).value();
+  Set(go_on);  // it ends by itself, before the stop reaches it
+  EXPECT_EQ(WaitFor(id, JobState::kSucceeded).exit_code, 0);
+}
+
+// ---- Drain ------------------------------------------------------------------------------------------------------
+
+TEST_F(ExecutorTest, DrainLetsARunningJobFinish) {
+  std::atomic<bool> go_on = false;
+  launcher_.program = [&](ProgramContext&) {
+    go_on.wait(false);
+    return Exited(0);
+  };
+  Start(1);
+  const JobId running = Submit();
+  WaitFor(running, JobState::kRunning);
+  const JobId waiting = Submit();
+  std::thread drain([&] { executor_->Drain(kPatience); });
+  Set(go_on);
+  drain.join();
+  EXPECT_EQ(Get(running).state, JobState::kSucceeded);
+  EXPECT_EQ(Get(waiting).state, JobState::kQueued);
+  EXPECT_EQ(launcher_.stops(), 0);
+}
+
+TEST_F(ExecutorTest, DrainStopsWhatDoesNotEndAndGivesItBack) {
+  launcher_.program = [](ProgramContext& program) { return program.WaitForStop() ? StoppedBy(15) : Exited(1); };
+  Start(1);
+  const JobId id = Submit();
+  WaitFor(id, JobState::kRunning);
+  executor_->Drain(milliseconds(0));
+  const JobRecord job = Get(id);
+  EXPECT_EQ(job.state, JobState::kQueued);
+  EXPECT_EQ(job.user_failures, 0);
+  EXPECT_EQ(job.platform_failures, 0);
+  EXPECT_EQ(launcher_.running(), 0);
+  EXPECT_EQ(executor_->busy(), 0);
+}
+
+TEST_F(ExecutorTest, SecondSignalSkipsTheDrainsWait) {
+  launcher_.program = [](ProgramContext& program) { return program.WaitForStop() ? StoppedBy(15) : Exited(1); };
+  Start(1);
+  const JobId id = Submit();
+  WaitFor(id, JobState::kRunning);
+  std::thread drain([&] { executor_->Drain(std::chrono::hours(24 * 365)); });
+  executor_->SkipDrainWait();
+  drain.join();
+  EXPECT_EQ(Get(id).state, JobState::kQueued);
+}
+
+TEST_F(ExecutorTest, DrainGivesAPullBackAtOnce) {
+  images_.on_pull = [](const auto&, bool, const image::PullContext& context) -> Result<void> {
+    while (!*context.cancelled) std::this_thread::yield();
+    return Fail(ErrorCode::kCancelled, "cancelled");
+  };
+  Start(1);
+  const JobId id = Submit();
+  WaitUntil([&] { return images_.pulls().size() == 1; });
+  executor_->Drain(std::chrono::hours(24));
+  EXPECT_EQ(Get(id).state, JobState::kQueued);
+  EXPECT_EQ(Get(id).platform_failures, 0);
+}
+
+TEST_F(ExecutorTest, CancelDuringADrainIsACancel) {
+  launcher_.program = [](ProgramContext& program) { return program.WaitForStop() ? StoppedBy(15) : Exited(1); };
+  Start(1);
+  const JobId id = Submit();
+  WaitFor(id, JobState::kRunning);
+  std::thread drain([&] { executor_->Drain(kPatience); });
+  store_->Cancel(kTenant, id, std::nullopt).value();
+  executor_->Stop(id, std::nullopt);
+  drain.join();
+  EXPECT_EQ(Get(id).state, JobState::kCancelled);
+}
+
+// ---- Leases -----------------------------------------------------------------------------------------------------
+
+TEST_F(ExecutorTest, LostLeaseKillsTheSandboxAndDropsItsResult) {
+  std::atomic<int> runs = 0;
+  launcher_.program = [&](ProgramContext& program) {
+    if (++runs > 1) return Exited(0);
+    program.WaitForStop();
+    return Exited(55);
+  };
+  Start(2);
+  const JobId id = Submit();
+  WaitFor(id, JobState::kRunning);
+  ASSERT_EQ(store_->RecoverLeases().value(), 1);  // as if another had taken it over
+  const JobRecord job = WaitFor(id, JobState::kSucceeded);
+  EXPECT_EQ(job.exit_code, 0);
+  EXPECT_EQ(job.attempts, 2);
+  EXPECT_EQ(job.platform_failures, 1);
+  EXPECT_EQ(launcher_.kills(), 1);
+  EXPECT_EQ(launcher_.greatest_beside_itself(), 1);  // never beside itself
+}
+
+TEST_F(ExecutorTest, LeasesAreRenewedAsLongAsTheJobRuns) {
+  store_.reset();
+  store_ = queue::OpenSqliteStore({.path = directory_.file("store.db"), .lease = milliseconds(300)}).value();
+  std::atomic<bool> go_on = false;
+  launcher_.program = [&](ProgramContext&) {
+    go_on.wait(false);
+    return Exited(0);
+  };
+  Start(1);
+  const JobId id = Submit();
+  WaitFor(id, JobState::kRunning);
+  // Three leases pass: a job that ticks in another queue tells the time without a sleep.
+  const auto until = std::chrono::steady_clock::now() + milliseconds(900);
+  WaitUntil([&] { return std::chrono::steady_clock::now() >= until; });
+  Set(go_on);
+  const JobRecord job = WaitFor(id, JobState::kSucceeded);
+  EXPECT_EQ(job.attempts, 1);
+}
+
+TEST_F(ExecutorTest, SandboxesOfTheServiceBeforeAreKilledAndTheirJobsGivenBack) {
+  const JobId id = Submit();
+  ASSERT_TRUE(store_->ClaimNext().value());
+  launcher_.AddForeign(id.value);
+  Start(1);
+  EXPECT_EQ(launcher_.kills(), 1);
+  const JobRecord job = WaitFor(id, JobState::kSucceeded);
+  EXPECT_EQ(job.attempts, 2);
+  EXPECT_EQ(job.platform_failures, 1);
+}
+
+}  // namespace
+}  // namespace caisson::executor
