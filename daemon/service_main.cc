@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "daemon/service_ports.h"
 #include "daemon/settings/settings.h"
+#include "executor/launcher_port.h"
 #include "queue/log_store.h"
 #include "queue/store.h"
 
@@ -97,6 +98,7 @@ struct Service {
   std::unique_ptr<queue::JobStore> store;
   std::unique_ptr<queue::LogStore> logs;
   std::unique_ptr<sandbox::LauncherClient> launcher;
+  std::unique_ptr<executor::LauncherPort> launcher_port;
   std::unique_ptr<image::ImageStore> images;
   std::unique_ptr<executor::Executor> executor;
   std::unique_ptr<Images> images_port;
@@ -122,19 +124,22 @@ sandbox::LauncherEvents EventsFor(Service& service) {
 
 Result<void> Start(Service& service, const Settings& settings) {
   const std::string data = kDataDir;
-  service.store = TRY_IN("open the job store", queue::OpenSqliteStore({.path = data + "/caisson.db"}));
+  service.store = TRY_IN(
+      "open the job store",
+      queue::OpenSqliteStore({.path = data + "/caisson.db", .grant_valid = std::chrono::hours(settings.grant_hours)}));
   service.logs = TRY_IN(
       "open the log store",
       queue::OpenLogStore({.directory = data + "/logs", .cap_bytes = static_cast<uint64_t>(settings.log_bytes)}));
   service.launcher = TRY(sandbox::LauncherClient::Open(Fd(kChannelFd), EventsFor(service)));
   service.layers.Attach(service.launcher.get());
+  service.launcher_port = executor::MakeLauncherPort(*service.launcher);
   service.images = TRY_IN("open the image store", image::OpenImageStore(ImageOptions(settings, service.layers)));
 
   const int slots = SlotsOf(settings);
   service.executor = TRY(executor::Executor::Start({.slots = slots}, {.store = service.store.get(),
                                                                       .logs = service.logs.get(),
                                                                       .images = service.images.get(),
-                                                                      .launcher = service.launcher.get()}));
+                                                                      .launcher = service.launcher_port.get()}));
   service.sandbox_exits.Attach(*service.executor);
   service.images_port = std::make_unique<Images>(*service.images);
   service.jobs_port =
