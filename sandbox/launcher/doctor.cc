@@ -88,17 +88,17 @@ HostReport ExamineHost(const DoctorOptions& options) {
   ::uname(&host);
   report.kernel = host.release;
   report.isolation = options.isolation;
-  report.checks.push_back(ProbeRoot());
-  report.checks.push_back(ProbeServiceUser(options.service_user));
-  report.checks.push_back(ProbeNamespaces());
-  report.checks.push_back(ProbeUserNamespaces());
-  report.checks.push_back(ProbeIdmappedMounts(options.data_dir));
-  report.checks.push_back(ProbeOverlay());
-  report.checks.push_back(ProbeSeccomp());
-  report.checks.push_back(ProbeMemoryFileExec());
-  report.checks.push_back(ProbeOpenFiles());
-  report.checks.push_back(ProbeResourceCapability());
-  report.checks.push_back(ProbeCorePattern());
+  report.checks.push_back(ExamineRoot());
+  report.checks.push_back(ExamineServiceUser(options.service_user));
+  report.checks.push_back(ExamineNamespaces());
+  report.checks.push_back(ExamineUserNamespaces());
+  report.checks.push_back(ExamineIdmappedMounts(options.data_dir));
+  report.checks.push_back(ExamineOverlay());
+  report.checks.push_back(ExamineSeccomp());
+  report.checks.push_back(ExamineMemoryFileExec());
+  report.checks.push_back(ExamineOpenFiles());
+  report.checks.push_back(ExamineResourceCapability());
+  report.checks.push_back(ExamineCorePattern());
   return report;
 }
 
@@ -135,7 +135,7 @@ std::string ToJson(const HostReport& report) {
 std::string ToText(const HostReport& report) {
   std::string text = fmt::format("kernel {}, isolation {}\n\n", report.kernel, report.isolation);
   for (const Check& check : report.checks) {
-    text += fmt::format("{:<9} {:<18} {}\n", StateName(check.state), check.name, EscapeForLog(check.detail, 500));
+    text += fmt::format("{:<9} {:<18} {}\n", StateName(check.state), check.name, check.detail);
     if (check.state != CheckState::kOk && !check.fix.empty()) text += fmt::format("{:<28} -> {}\n", "", check.fix);
   }
   return text + (report.strict_possible() ? "\nAll limits can be enforced: isolation = \"strict\" works here.\n"

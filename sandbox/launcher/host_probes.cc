@@ -113,7 +113,7 @@ Result<void> TryDetachedOverlay(int overlay, int lower, int upper) {
 
 }  // namespace
 
-Check ProbeRoot() {
+Check ExamineRoot() {
   Result<void> result;
   if (::geteuid() != 0) result = Fail(ErrorCode::kDenied, "not root: what follows could not be tried fully");
   if (result && !HasCapability(CAP_SYS_ADMIN))
@@ -121,7 +121,7 @@ Check ProbeRoot() {
   return Needed("root", "runs as root", result, "run it as root on the host itself");
 }
 
-Check ProbeServiceUser(const std::string& user) {
+Check ExamineServiceUser(const std::string& user) {
   const Result<ServiceUser> resolved = ResolveServiceUser(user);
   if (resolved)
     return {"service-user", CheckState::kOk, fmt::format("{} is {}:{}", user, resolved->uid, resolved->gid), "", true};
@@ -130,23 +130,23 @@ Check ProbeServiceUser(const std::string& user) {
           true};
 }
 
-Check ProbeNamespaces() {
+Check ExamineNamespaces() {
   constexpr uint64_t kAll = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
   return Needed("namespaces", "mount, pid, net, ipc, uts and cgroup namespaces can be made", TryNamespaces(kAll),
                 "run on the host itself, with a kernel of 5.19 or later");
 }
 
-Check ProbeUserNamespaces() {
+Check ExamineUserNamespaces() {
   return Needed("user-namespaces", "user namespaces can be made", TryNamespaces(CLONE_NEWUSER),
                 "sysctl -w user.max_user_namespaces=65536");
 }
 
-Check ProbeIdmappedMounts(const std::string& data_dir) {
+Check ExamineIdmappedMounts(const std::string& data_dir) {
   return Needed("idmapped-mounts", fmt::format("the file system of {} shows layers with each job's own ids", data_dir),
                 TryIdmap(data_dir), "put --data-dir on ext4, xfs or btrfs");
 }
 
-Check ProbeOverlay() {
+Check ExamineOverlay() {
   const Fd overlay(static_cast<int>(::syscall(SYS_fsopen, "overlay", FSOPEN_CLOEXEC)));
   if (!overlay)
     return {"overlay", CheckState::kMissing, fmt::format("no overlay file system: {}", ::strerror(errno)),
@@ -160,7 +160,7 @@ Check ProbeOverlay() {
           "root file systems are attached for the moment of assembly, as this kernel demands", "", true};
 }
 
-Check ProbeSeccomp() {
+Check ExamineSeccomp() {
   const uint32_t action = SECCOMP_RET_KILL_PROCESS;
   Result<void> result;
   if (::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0)
@@ -168,7 +168,7 @@ Check ProbeSeccomp() {
   return Needed("seccomp", "system calls can be filtered", result, "a kernel with CONFIG_SECCOMP_FILTER");
 }
 
-Check ProbeMemoryFileExec() {
+Check ExamineMemoryFileExec() {
   const Fd file(::memfd_create("caisson-probe", MFD_CLOEXEC | MFD_EXEC));
   if (file || errno == EINVAL)  // EINVAL: an older kernel, where every memory file may be executed
     return {"memory-file-exec", CheckState::kOk, "pid 1 of jobs runs from a sealed memory file", ""};
@@ -176,7 +176,7 @@ Check ProbeMemoryFileExec() {
           "sysctl -w vm.memfd_noexec=1"};
 }
 
-Check ProbeOpenFiles() {
+Check ExamineOpenFiles() {
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_max >= kGoodOpenFiles || HasCapability(CAP_SYS_RESOURCE))
@@ -186,7 +186,7 @@ Check ProbeOpenFiles() {
           "LimitNOFILE=infinity in the unit, or ulimit -Hn 1048576 before the start"};
 }
 
-Check ProbeResourceCapability() {
+Check ExamineResourceCapability() {
   if (HasCapability(CAP_SYS_RESOURCE))
     return {"sys-resource", CheckState::kOk, "limits can be raised, and jobs are killed first when memory runs out",
             ""};
@@ -195,7 +195,7 @@ Check ProbeResourceCapability() {
           "start it with full root rights"};
 }
 
-Check ProbeCorePattern() {
+Check ExamineCorePattern() {
   const std::string pattern = ReadFile("/proc/sys/kernel/core_pattern", 4096).value_or("");
   if (!pattern.starts_with("|") && !pattern.starts_with("@"))
     return {"core-pattern", CheckState::kOk, "no program of the host handles core dumps", ""};

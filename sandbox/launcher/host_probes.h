@@ -8,17 +8,17 @@
 
 namespace caisson::sandbox {
 
-Check ProbeRoot();
-Check ProbeServiceUser(const std::string& user);
-Check ProbeNamespaces();
-Check ProbeUserNamespaces();
+Check ExamineRoot();
+Check ExamineServiceUser(const std::string& user);
+Check ExamineNamespaces();
+Check ExamineUserNamespaces();
 // On the file system of `data_dir`, or of its nearest parent that exists.
-Check ProbeIdmappedMounts(const std::string& data_dir);
-Check ProbeOverlay();
-Check ProbeSeccomp();
-Check ProbeMemoryFileExec();
-Check ProbeOpenFiles();
-Check ProbeResourceCapability();
-Check ProbeCorePattern();
+Check ExamineIdmappedMounts(const std::string& data_dir);
+Check ExamineOverlay();
+Check ExamineSeccomp();
+Check ExamineMemoryFileExec();
+Check ExamineOpenFiles();
+Check ExamineResourceCapability();
+Check ExamineCorePattern();
 
 }  // namespace caisson::sandbox
