@@ -28,6 +28,7 @@ if(CAISSON_SANITIZE)
 endif()
 if(CAISSON_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)
+  add_compile_options(-fno-sanitize=function)   # clang 14 cannot assemble it for coroutines
   add_link_options(-fsanitize=address,undefined)
 endif()
 
