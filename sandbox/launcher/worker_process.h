@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // WorkerProcess: one store worker (image/worker) from its start to its reap. It parses hostile bytes, so it gets ids,
 // namespaces and a cgroup of its own, sees of the store one writable directory (and for a merge some read-only ones)
-// through idmapped clones, and holds four descriptors. The program confines itself further before it reads the first
+// through idmapped clones, and holds three descriptors. The program confines itself further before it reads the first
 // byte. Owned by the WorkerTable, on the launcher's thread.
 #pragma once
 

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+// Layers and store workers of a real launcher.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/io.h"
+#include "tests/kernel/launcher_host.h"
+
+namespace caisson::sandbox {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+namespace fs = std::filesystem;
+
+LayerName Name(uint8_t first) {
+  LayerName name;
+  name.bytes.fill(0x22);
+  name.bytes[0] = first;
+  return name;
+}
+
+class LauncherStoreTest : public LauncherTest {
+ protected:
+  struct Worker {
+    WorkerHandle handle;
+    Fd report;
+  };
+  Worker StartWorker(const std::string& order, WorkerVerb verb = WorkerVerb::kUnpack,
+                     std::span<const LayerName> layers = {}) {
+    const Fd input = *MakeSealedMemfd("order", order);
+    ::lseek(input.get(), 0, SEEK_SET);
+    Pipe report = *MakePipe();
+    const Result<WorkerHandle> handle = client->StartWorker(verb, input.get(), report.write.get(), layers);
+    EXPECT_TRUE(handle) << (handle ? "" : handle.error().message);
+    return {handle ? *handle : WorkerHandle{}, std::move(report.read)};
+  }
+  // One that has made its tree and ended.
+  WorkerHandle Unpacked() {
+    const Worker worker = StartWorker("tree");
+    EXPECT_EQ(events.WaitForWorker(worker.handle).wait_status, 0);
+    return worker.handle;
+  }
+  std::string Opaque(const std::string& path) const {
+    char value[8] = {};
+    const ssize_t length = ::lgetxattr(path.c_str(), "trusted.overlay.opaque", value, sizeof value);
+    return length < 0 ? "" : std::string(value, static_cast<size_t>(length));
+  }
+  ErrorCode CodeOf(const Result<void>& result) { return result ? static_cast<ErrorCode>(-1) : result.error().code; }
+};
+
+TEST_F(LauncherStoreTest, AWorkerHasIdsNamespacesAndThreeDescriptorsOfItsOwn) {
+  Start();
+  const Worker worker = StartWorker("look");
+  EXPECT_EQ(events.WaitForWorker(worker.handle).wait_status, 0);
+  const std::string report = ReadToEnd(worker.report.get());
+  EXPECT_THAT(report, HasSubstr("verb unpack\n"));
+  EXPECT_THAT(report, HasSubstr("ids 0 0 0\n"));
+  EXPECT_THAT(report, HasSubstr("pid 1\n"));
+  EXPECT_THAT(report, HasSubstr("descriptors 3\n"));
+  EXPECT_THAT(report, HasSubstr("no_new_privs 1\n"));
+  EXPECT_THAT(report, HasSubstr("here out \n"));
+}
+
+TEST_F(LauncherStoreTest, AFinishedWorkersDirectoryBecomesALayerWithTheImagesIds) {
+  Start();
+  const WorkerHandle worker = Unpacked();
+  const std::string opaque[] = {"kept", "kept/deeper"};
+  const Result<void> committed = client->CommitLayer(worker, Name(1), opaque);
+  ASSERT_TRUE(committed) << committed.error().message;
+  const std::string layer = layers() + "/" + Name(1).hex();
+  EXPECT_EQ(Opaque(layer + "/kept"), "y");
+  EXPECT_EQ(Opaque(layer + "/kept/deeper"), "y");
+  struct stat info {};
+  ASSERT_EQ(::stat((layer + "/kept/file").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 5U);  // as stored in the image, not as the worker's range has it
+  EXPECT_EQ(info.st_gid, 6U);
+  EXPECT_THAT(NamesIn(tmp()), IsEmpty());
+  const auto stored = client->ListLayers();
+  ASSERT_TRUE(stored);
+  ASSERT_EQ(stored->size(), 1U);
+  EXPECT_EQ((*stored)[0].name, Name(1));
+  EXPECT_GT((*stored)[0].bytes, 4096U);
+  EXPECT_FALSE((*stored)[0].in_use);
+  EXPECT_EQ(CodeOf(client->DiscardWorker(worker)), ErrorCode::kNotFound);
+}
+
+TEST_F(LauncherStoreTest, ASecondCommitOfAnExistingLayerKeepsTheFirst) {
+  Start();
+  const WorkerHandle first = Unpacked();
+  const WorkerHandle second = Unpacked();
+  ASSERT_TRUE(client->CommitLayer(first, Name(1), {}));
+  const std::string layer = layers() + "/" + Name(1).hex();
+  struct stat before {
+  }, after{};
+  ASSERT_EQ(::stat(layer.c_str(), &before), 0);
+  ASSERT_TRUE(client->CommitLayer(second, Name(1), {}));
+  ASSERT_EQ(::stat(layer.c_str(), &after), 0);
+  EXPECT_EQ(before.st_ino, after.st_ino);
+  WaitForEmptyTmp();
+}
+
+TEST_F(LauncherStoreTest, OpaqueDirectoriesAreNeverSoughtThroughLinksOrOutside) {
+  Start();
+  const WorkerHandle worker = Unpacked();
+  for (const char* bad : {"link", "link/deeper", "../tmp", "/etc", "kept/file", "absent", ""}) {
+    const std::string opaque[] = {bad};
+    EXPECT_FALSE(client->CommitLayer(worker, Name(1), opaque)) << bad;
+  }
+  EXPECT_THAT(NamesIn(layers()), IsEmpty());
+  EXPECT_EQ(Opaque("/etc"), "");
+  ASSERT_TRUE(client->CommitLayer(worker, Name(1), {}));  // the directory is still there for another try
+}
+
+TEST_F(LauncherStoreTest, OnlyAnEndedAndSuccessfulWorkerCanBeCommitted) {
+  Start();
+  const Worker hanging = StartWorker("hang");
+  EXPECT_EQ(CodeOf(client->CommitLayer(hanging.handle, Name(1), {})), ErrorCode::kConflict);
+  ASSERT_TRUE(client->KillWorker(hanging.handle));
+  EXPECT_EQ(events.WaitForWorker(hanging.handle).wait_status, 128 + SIGKILL);
+  EXPECT_EQ(CodeOf(client->CommitLayer(hanging.handle, Name(1), {})), ErrorCode::kConflict);
+  const Worker failing = StartWorker("fail");
+  EXPECT_EQ(events.WaitForWorker(failing.handle).wait_status, 3);
+  EXPECT_EQ(CodeOf(client->CommitLayer(failing.handle, Name(1), {})), ErrorCode::kConflict);
+  ASSERT_TRUE(client->DiscardWorker(hanging.handle));
+  ASSERT_TRUE(client->DiscardWorker(failing.handle));
+  WaitForEmptyTmp();
+  EXPECT_THAT(NamesIn(layers()), IsEmpty());
+}
+
+TEST_F(LauncherStoreTest, AWorkerIsKilledAtItsDeadline) {
+  Start({.worker_deadline = std::chrono::milliseconds(200)});
+  const Worker worker = StartWorker("hang");
+  const WorkerExit exit = events.WaitForWorker(worker.handle);
+  EXPECT_TRUE(exit.timed_out);
+  EXPECT_EQ(exit.wait_status, 128 + SIGKILL);
+}
+
+TEST_F(LauncherStoreTest, DiscardingARunningWorkerEndsItAndItsDirectory) {
+  Start();
+  const Worker worker = StartWorker("hang");
+  EXPECT_EQ(PeekAtLeast(worker.report.get(), 1), "verb unpack\n");
+  EXPECT_EQ(NamesIn(tmp()).size(), 1U);
+  ASSERT_TRUE(client->DiscardWorker(worker.handle));
+  WaitForEmptyTmp();
+  EXPECT_EQ(ReadToEnd(worker.report.get()), "verb unpack\n");
+}
+
+TEST_F(LauncherStoreTest, AMergeSeesItsLayersReadOnlyAndCannotChangeThat) {
+  Start();
+  std::string top, below;
+  const LayerName layers_top_first[] = {MakeLayer(2, top), MakeLayer(3, below)};
+  std::ofstream(top + "/topmost") << "x";
+  const Worker worker = StartWorker("layers", WorkerVerb::kMerge, layers_top_first);
+  EXPECT_EQ(events.WaitForWorker(worker.handle).wait_status, 0);
+  const std::string report = ReadToEnd(worker.report.get());
+  EXPECT_THAT(report, HasSubstr("verb merge\n"));
+  EXPECT_THAT(report, ::testing::AnyOf(HasSubstr("layers 0 1 \n"), HasSubstr("layers 1 0 \n")));
+  EXPECT_THAT(report, HasSubstr("first topmost \n"));
+  EXPECT_THAT(report, HasSubstr("write -" + std::to_string(EROFS)));
+  EXPECT_THAT(report, HasSubstr("remount -" + std::to_string(EPERM)));
+  EXPECT_THAT(report, HasSubstr("unmount -" + std::to_string(EINVAL)));
+}
+
+TEST_F(LauncherStoreTest, ALayerInUseCannotBeRemoved) {
+  Start();
+  const LayerName layer = Busybox();
+  const RootfsHandle rootfs = *client->OpenRootfs(std::span(&layer, 1));
+  EXPECT_EQ(CodeOf(client->RemoveLayer(layer)), ErrorCode::kConflict);
+  EXPECT_TRUE((*client->ListLayers())[0].in_use);
+  const Result<Launched> launched = client->Launch(rootfs, Shell("sleep 100"), -1);
+  ASSERT_TRUE(launched);
+  ASSERT_TRUE(client->CloseRootfs(rootfs));
+  EXPECT_EQ(CodeOf(client->RemoveLayer(layer)), ErrorCode::kConflict);  // the sandbox holds it
+  ASSERT_TRUE(client->Kill(launched->handle));
+  events.WaitForExit(launched->handle);
+  EXPECT_TRUE(Eventually([&] { return client->RemoveLayer(layer).has_value(); }));
+  EXPECT_THAT(NamesIn(layers()), IsEmpty());
+  EXPECT_EQ(CodeOf(client->RemoveLayer(layer)), ErrorCode::kNotFound);
+  WaitForEmptyTmp();
+}
+
+TEST_F(LauncherStoreTest, ARemovalWorkerGetsALayerThatHasLeftTheStore) {
+  Start();
+  std::string path;
+  const LayerName layer = MakeLayer(4, path);
+  std::ofstream(path + "/file") << "x";
+  const Worker worker = StartWorker("look", WorkerVerb::kRemove, std::span(&layer, 1));
+  EXPECT_EQ(events.WaitForWorker(worker.handle).wait_status, 0);
+  EXPECT_THAT(ReadToEnd(worker.report.get()), HasSubstr("verb remove\n"));
+  EXPECT_THAT(NamesIn(layers()), IsEmpty());
+  ASSERT_TRUE(client->DiscardWorker(worker.handle));
+  WaitForEmptyTmp();
+}
+
+TEST_F(LauncherStoreTest, ATreeOfAnyDepthAndShapeIsRemoved) {
+  std::string path;
+  const LayerName layer = MakeLayer(5, path);
+  Fd at(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int depth = 0; depth < 3000; ++depth) {
+    ASSERT_EQ(::mkdirat(at.get(), "d", 0), 0);
+    ASSERT_EQ(::symlinkat("/etc", at.get(), "link"), 0);
+    at = Fd(::openat(at.get(), "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  }
+  at.reset();
+  const std::string outside = data_dir_ + "/canary";
+  std::ofstream(outside) << "x";
+  fs::create_symlink(data_dir_, path + "/up");
+  Start();
+  const Result<void> removed = client->RemoveLayer(layer);
+  ASSERT_TRUE(removed) << removed.error().message;
+  WaitForEmptyTmp();
+  EXPECT_TRUE(fs::exists(outside));
+}
+
+TEST_F(LauncherStoreTest, LeftoversInTmpAreSweptAtTheStartAndForeignNamesInLayersKept) {
+  fs::create_directories(tmp() + "/0badcafe-1/sub");
+  std::ofstream(tmp() + "/0badcafe-1/sub/file") << "x";
+  std::ofstream(tmp() + "/file") << "x";
+  std::ofstream(layers() + "/README") << "not a layer";
+  Start();
+  WaitForEmptyTmp();
+  EXPECT_THAT(NamesIn(layers()), ElementsAre("README"));
+  EXPECT_THAT(*client->ListLayers(), IsEmpty());
+}
+
+TEST_F(LauncherStoreTest, AJanitorThatDiesIsReplacedAndItsWorkDone) {
+  Start();
+  const WorkerHandle worker = Unpacked();
+  std::ifstream children("/proc/" + std::to_string(launcher()) + "/task/" + std::to_string(launcher()) + "/children");
+  for (pid_t child; children >> child;) ASSERT_EQ(::kill(child, SIGKILL), 0);
+  const Result<void> committed = client->CommitLayer(worker, Name(1), {});
+  EXPECT_TRUE(committed) << committed.error().message;
+  EXPECT_THAT(NamesIn(layers()), ElementsAre(Name(1).hex()));
+  const Result<Launched> launched = client->Launch(OpenBusybox(), Shell("true"), -1);
+  ASSERT_TRUE(launched);
+  events.WaitForExit(launched->handle);
+}
+
+TEST_F(LauncherStoreTest, WorkersEndWithTheirService) {
+  Start();
+  const Worker worker = StartWorker("hang");
+  EXPECT_EQ(PeekAtLeast(worker.report.get(), 1), "verb unpack\n");
+  EXPECT_EQ(Descendants().size(), 1U);
+  End();
+  EXPECT_THAT(NamesIn(tmp()).size(), ::testing::Le(1U));  // at the latest the next start's sweep takes it
+  EXPECT_EQ(ReadToEnd(worker.report.get()), "verb unpack\n");
+}
+
+}  // namespace
+}  // namespace caisson::sandbox
