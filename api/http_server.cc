@@ -9,128 +9,28 @@
 
 #include <algorithm>
 #include <atomic>
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/awaitable.hpp>
-#include <boost/asio/basic_stream_socket.hpp>
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/basic_stream_descriptor.hpp>
-#include <boost/asio/post.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <condition_variable>
-#include <ctime>
 #include <mutex>
 #include <thread>
 #include <unordered_set>
 
 #include "api/auth.h"
-#include "api/problem.h"
-#include "api/request_parser.h"
+#include "api/http_session.h"
 #include "base/check.h"
 #include "base/log.h"
 
-// Compilers of the g++ 12 family miscompile some coroutines: every operand of co_await below is a plain call or a named
-// variable, and no lambda is a coroutine.
 namespace caisson::api {
 namespace {
 
-namespace asio = boost::asio;
-using boost::system::error_code;
-using std::chrono::milliseconds;
-using Executor = asio::io_context::executor_type;
-template <typename T>
-using Task = asio::awaitable<T, Executor>;
-using Socket = asio::basic_stream_socket<asio::generic::stream_protocol, Executor>;
 using Descriptor = asio::posix::basic_stream_descriptor<Executor>;
-using Timer =
-    asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
-constexpr asio::as_tuple_t<asio::use_awaitable_t<Executor>> kTask{};
 
-constexpr size_t kWriteSliceBytes = 256 << 10;  // what write_time is for
-constexpr size_t kMaxLingerBytes = 4 << 20;
 constexpr milliseconds kAcceptPause{100};  // while no descriptor is free
 
-// One waiter, on the loop's thread. Set() before Wait() is remembered.
-class Event {
- public:
-  explicit Event(Executor executor) : timer_(executor) {}
-  void Set() {
-    set_ = true;
-    timer_.cancel();
-  }
-  // False: the time is over.
-  Task<bool> Wait(milliseconds timeout) {
-    if (!set_) {
-      timer_.expires_after(timeout);
-      co_await timer_.async_wait(kTask);
-    }
-    co_return std::exchange(set_, false);
-  }
-
- private:
-  Timer timer_;
-  bool set_ = false;
-};
-
-// Wakes a stream's sender from any thread; many notifications between two looks are one.
-class Wake {
- public:
-  explicit Wake(Executor executor) : executor_(executor), event_(executor) {}
-  static std::function<void()> Notifier(const std::shared_ptr<Wake>& wake) {
-    return [weak = std::weak_ptr<Wake>(wake)] {
-      const std::shared_ptr<Wake> target = weak.lock();
-      if (!target || target->pending_.exchange(true)) return;
-      const Executor executor = target->executor_;
-      asio::post(executor, [weak] {
-        if (const std::shared_ptr<Wake> still = weak.lock()) still->event_.Set();
-      });
-    };
-  }
-  void Reset() { pending_ = false; }
-  void Set() { event_.Set(); }
-  Task<bool> Wait(milliseconds timeout) { return event_.Wait(timeout); }
-
- private:
-  Executor executor_;
-  Event event_;
-  std::atomic<bool> pending_{false};
-};
-
-std::string_view ReasonPhrase(int status) {
-  switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 206: return "Partial Content";
-    default: return status < 400 ? "OK" : status < 500 ? "Client Error" : "Server Error";
-  }
-}
-
-std::string HttpDate() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  char text[40];
-  std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts);
-  return text;
-}
-
-bool HasHeader(const Response& response, std::string_view name) {
-  return std::any_of(response.headers.begin(), response.headers.end(),
-                     [&](const HeaderField& field) { return field.name == name; });
-}
-
-// How the end of an answer's body is told.
-enum class Framing { kLength, kChunked, kUntilClose };
-
-class Session;
-
-class Server final : public HttpServer {
+class Server final : public HttpServer, public SessionHost {
  public:
   Server(const HttpLimits& limits, HttpService& service, WorkerPool& pool)
       : limits_(limits), service_(service), pool_(pool), work_(context_->get_executor()) {}
@@ -146,17 +46,15 @@ class Server final : public HttpServer {
   size_t connections() const override { return connections_; }
   void Stop() override;
 
-  // Everything below is for the loop's thread.
-  Executor executor() { return context_->get_executor(); }
-  const HttpLimits& limits() const { return limits_; }
-  HttpService& service() { return service_; }
-  bool stopping() const { return stopping_; }
-  // Runs `work` on the pool, and resumes when it is done. False: the pool is full and nothing ran.
-  Task<bool> OnPool(std::function<void()> work);
-  bool ReserveBody(size_t bytes);
-  void ReleaseBody(size_t bytes) { body_bytes_ -= bytes; }
-  void Enter(Session* session);
-  void Leave(Session* session);
+  Executor executor() override { return context_->get_executor(); }
+  const HttpLimits& limits() const override { return limits_; }
+  HttpService& service() override { return service_; }
+  bool stopping() const override { return stopping_; }
+  Task<bool> OnPool(std::function<void()> work) override;
+  bool ReserveBody(size_t bytes) override;
+  void ReleaseBody(size_t bytes) override { body_bytes_ -= bytes; }
+  void Enter(Session* session) override;
+  void Leave(Session* session) override;
 
  private:
   struct Listener {
@@ -191,344 +89,6 @@ class Server final : public HttpServer {
   bool stopped_ = false;     // the caller's
   std::thread thread_;
 };
-
-// One connection.
-class Session : public std::enable_shared_from_this<Session> {
- public:
-  Session(Server& server, Socket socket, Peer peer)
-      : server_(server), socket_(std::move(socket)), deadline_(server.executor()), peer_(std::move(peer)) {
-    server_.Enter(this);
-  }
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
-  ~Session() { server_.Leave(this); }
-
-  static Task<void> Serve(std::shared_ptr<Session> self);
-  void OnStop() {
-    if (idle_) Expire();
-    if (wake_) wake_->Set();
-  }
-  void Close() {
-    error_code ignored;
-    socket_.close(ignored);
-    if (wake_) wake_->Set();
-  }
-
- private:
-  Task<bool> ServeOne(bool first);
-  Task<bool> ReadHead(RequestParser& parser, bool first);
-  Task<bool> ReadBody(RequestParser& parser, Request& request, size_t max_bytes);
-  enum class Call { kAdmit, kHandle, kAdmitAndHandle };
-  Task<std::optional<Response>> CallService(Request& request, Call call);
-  Task<bool> ReadMore();
-
-  Task<bool> Respond(const Request& request, Response& response);
-  Task<bool> SendStream(BodyStream& stream, const Request& request, Framing framing);
-  Task<bool> SendPiece(std::string_view bytes, Framing framing);
-  Task<bool> Write(std::string_view bytes);
-  Task<void> Linger();
-  std::string FormatHead(const Request& request, const Response& response, Framing framing) const;
-  Framing FramingOf(const Response& response) const;
-
-  // From now on reads and writes end when the time is over.
-  void Arm(milliseconds time);
-  void Disarm();
-  void Expire() {
-    expired_ = true;
-    error_code ignored;
-    socket_.cancel(ignored);
-  }
-  Response ProblemResponse(const Request& request, const Problem& problem) const {
-    Response response = ToResponse(problem, request);
-    response.close = true;
-    return response;
-  }
-
-  Server& server_;
-  Socket socket_;
-  Timer deadline_;
-  uint64_t deadline_number_ = 0;  // a deadline that was replaced may still fire: it sees that it is old
-  bool expired_ = false;
-  bool idle_ = false;  // no byte of the next request came yet
-  bool keep_alive_ = false;
-  bool http_1_0_ = false;
-  bool unread_ = false;  // the client may still be sending what we will not read
-  size_t reserved_ = 0;  // of the server's body memory
-  const Peer peer_;
-  std::string input_;
-  std::shared_ptr<Wake> wake_;  // of the stream being sent
-};
-
-void Session::Arm(milliseconds time) {
-  const uint64_t number = ++deadline_number_;
-  deadline_.expires_after(time);
-  deadline_.async_wait([weak = weak_from_this(), number](const error_code& error) {
-    const std::shared_ptr<Session> self = weak.lock();
-    if (!error && self && self->deadline_number_ == number) self->Expire();
-  });
-}
-
-void Session::Disarm() {
-  ++deadline_number_;
-  deadline_.cancel();
-}
-
-// ---- Reading -----------------------------------------------------------------------------------------------------
-
-Task<bool> Session::ReadMore() {
-  if (expired_) co_return false;
-  // Waiting holds no buffer: four thousand idle connections cost little.
-  const auto [error] = co_await socket_.async_wait(Socket::wait_read, kTask);
-  if (error) co_return false;
-  const size_t before = input_.size();
-  input_.resize(kMaxInputBytes);
-  error_code read_error;
-  const size_t got =
-      socket_.read_some(asio::mutable_buffer(input_.data() + before, kMaxInputBytes - before), read_error);
-  input_.resize(before + got);
-  if (input_.empty()) input_.shrink_to_fit();
-  if (read_error == asio::error::would_block) co_return true;
-  co_return !read_error && got > 0;
-}
-
-Task<bool> Session::ReadHead(RequestParser& parser, bool first) {
-  idle_ = input_.empty();
-  Arm(idle_ && !first ? server_.limits().idle_time : server_.limits().header_time);
-  for (;;) {
-    const tl::expected<bool, Problem> complete = parser.ParseHead(input_);
-    if (!complete) {
-      const Request broken = parser.TakeHead();
-      Response response = ProblemResponse(broken, complete.error());
-      unread_ = true;
-      co_await Respond(broken, response);
-      co_return false;
-    }
-    if (*complete) break;
-    const bool more = co_await ReadMore();
-    if (more) {
-      if (idle_ && !first) Arm(server_.limits().header_time);
-      idle_ = false;
-      continue;
-    }
-    if (expired_ && !idle_ && !server_.stopping()) {
-      const Request broken = parser.TakeHead();
-      Response response =
-          ProblemResponse(broken, {ProblemType::kRequestTimeout, "the request's headers did not arrive in time"});
-      expired_ = false;
-      co_await Respond(broken, response);
-    }
-    co_return false;
-  }
-  idle_ = false;
-  Disarm();
-  co_return true;
-}
-
-// The whole body, or an answer that says why not.
-Task<bool> Session::ReadBody(RequestParser& parser, Request& request, size_t max_bytes) {
-  const HttpLimits& limits = server_.limits();
-  const auto start = std::chrono::steady_clock::now();
-  std::optional<Problem> problem;
-  for (;;) {
-    const tl::expected<bool, Problem> complete = parser.ParseBody(input_, max_bytes);
-    const size_t size = parser.body_bytes();
-    if (!complete) {
-      problem = complete.error();
-    } else if (size > reserved_ && !server_.ReserveBody(size - reserved_)) {
-      problem = Problem{.type = ProblemType::kUnavailable,
-                        .detail = "too many large requests are being read at once",
-                        .headers = {{"Retry-After", "1"}}};
-    } else {
-      reserved_ = std::max(reserved_, size);
-      if (*complete) break;
-      const milliseconds allowed = limits.body_time + milliseconds(size * 1000 / limits.body_bytes_per_second);
-      Arm(std::chrono::duration_cast<milliseconds>(start + allowed - std::chrono::steady_clock::now()));
-      const bool more = co_await ReadMore();
-      if (more) continue;
-      if (!expired_) co_return false;  // the client is gone
-      expired_ = false;
-      problem = Problem{ProblemType::kRequestTimeout, "the body did not arrive in time"};
-    }
-    Response response = ProblemResponse(request, *problem);
-    unread_ = true;
-    co_await Respond(request, response);
-    co_return false;
-  }
-  Disarm();
-  request.body = parser.TakeBody();
-  co_return true;
-}
-
-// ---- A request from its first byte to the last of its answer --------------------------------------------------------
-
-Task<void> Session::Serve(std::shared_ptr<Session> self) {
-  bool first = true;
-  for (;;) {
-    const bool again = co_await self->ServeOne(first);
-    if (self->reserved_ > 0) self->server_.ReleaseBody(std::exchange(self->reserved_, 0));
-    if (!again || self->server_.stopping()) break;
-    first = false;
-  }
-  if (self->unread_) co_await self->Linger();
-}
-
-// True: the connection can take another request.
-Task<bool> Session::ServeOne(bool first) {
-  RequestParser parser;
-  const bool complete = co_await ReadHead(parser, first);
-  if (!complete) co_return false;
-  keep_alive_ = parser.keep_alive();
-  http_1_0_ = parser.http_1_0();
-  Request request = parser.TakeHead();
-  request.peer = peer_;
-
-  HttpService::Plan plan = server_.service().Begin(request);
-  std::optional<Response> answer = std::move(plan.answer);
-  if (!answer && parser.content_length().value_or(0) > plan.max_body_bytes) {
-    const Problem too_large{ProblemType::kBodyTooLarge,
-                            fmt::format("the body is larger than {} bytes", plan.max_body_bytes)};
-    answer = ToResponse(too_large, request);
-  }
-  if (!answer) answer = co_await CallService(request, parser.has_body() ? Call::kAdmit : Call::kAdmitAndHandle);
-  if (answer) {
-    unread_ = parser.has_body();
-    answer->close = answer->close || unread_;
-    co_return co_await Respond(request, *answer);
-  }
-  if (parser.expects_continue() && input_.empty()) {
-    const bool written = co_await Write("HTTP/1.1 100 Continue\r\n\r\n");
-    if (!written) co_return false;
-  }
-  const bool read = co_await ReadBody(parser, request, plan.max_body_bytes);
-  if (!read) co_return false;
-  answer = co_await CallService(request, Call::kHandle);
-  co_return co_await Respond(request, *answer);
-}
-
-// Nothing after kAdmit: the request is admitted.
-Task<std::optional<Response>> Session::CallService(Request& request, Call call) {
-  std::optional<Response> answer;
-  std::function<void()> work = [&answer, &request, call, &service = server_.service()] {
-    if (call != Call::kHandle) answer = service.Admit(request);
-    if (call != Call::kAdmit && !answer) answer = service.Handle(request);
-  };
-  const bool accepted = co_await server_.OnPool(std::move(work));
-  if (!accepted) {
-    const Problem busy{.type = ProblemType::kUnavailable,
-                       .detail = "too many requests are waiting",
-                       .headers = {{"Retry-After", "1"}}};
-    answer = ToResponse(busy, request);
-  }
-  co_return std::move(answer);
-}
-
-// ---- Writing -------------------------------------------------------------------------------------------------------
-
-Framing Session::FramingOf(const Response& response) const {
-  if (!response.stream || response.stream->Length()) return Framing::kLength;
-  return http_1_0_ ? Framing::kUntilClose : Framing::kChunked;
-}
-
-std::string Session::FormatHead(const Request& request, const Response& response, Framing framing) const {
-  std::string head =
-      fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status, ReasonPhrase(response.status), HttpDate());
-  const auto add = [&](std::string_view name, std::string_view value) {
-    head += fmt::format("{}: {}\r\n", name, value);
-  };
-  if (!response.content_type.empty()) add("Content-Type", response.content_type);
-  if (framing == Framing::kLength)
-    add("Content-Length", std::to_string(response.stream ? *response.stream->Length() : response.body.size()));
-  if (framing == Framing::kChunked) add("Transfer-Encoding", "chunked");
-  if (!keep_alive_) add("Connection", "close");
-  if (!request.id.empty()) add("X-Request-Id", request.id);
-  add("X-Content-Type-Options", "nosniff");  // a job's output must not become a page
-  if (!HasHeader(response, "Cache-Control")) add("Cache-Control", "no-store");
-  for (const HeaderField& field : response.headers) add(field.name, field.value);
-  return head + "\r\n";
-}
-
-// True: the connection can take another request.
-Task<bool> Session::Respond(const Request& request, Response& response) {
-  const Framing framing = FramingOf(response);
-  keep_alive_ = keep_alive_ && !response.close && !http_1_0_ && framing != Framing::kUntilClose && !server_.stopping();
-  server_.service().Answered(request, response.status);
-  std::string head = FormatHead(request, response, framing);
-  const bool without_body = request.method == "HEAD";
-  if (!without_body && !response.stream) head += response.body;
-  const bool written = co_await Write(head);
-  if (!written) co_return false;
-  if (response.stream && !without_body) {
-    const bool whole = co_await SendStream(*response.stream, request, framing);
-    response.stream.reset();
-    if (!whole) co_return false;
-  }
-  co_return keep_alive_;
-}
-
-Task<bool> Session::SendStream(BodyStream& stream, const Request& request, Framing framing) {
-  wake_ = std::make_shared<Wake>(server_.executor());
-  stream.Watch(Wake::Notifier(wake_));
-  Result<BodyStream::Piece> piece = BodyStream::Piece{};
-  bool sent = true;
-  while (sent) {
-    wake_->Reset();
-    std::function<void()> next = [&piece, &stream] { piece = stream.Next(); };
-    const bool ran = co_await server_.OnPool(std::move(next));
-    if (ran && !piece) {
-      LogWarn("stream_cut", {{"request", request.id}, {"path", request.path}, {"error", piece.error().message}});
-      sent = false;
-    } else if (ran && piece->step == BodyStream::Step::kEnd) {
-      break;
-    } else if (ran && piece->step == BodyStream::Step::kData) {
-      sent = co_await SendPiece(piece->bytes, framing);
-    } else if (server_.stopping()) {
-      break;  // a whole body without an end event: the reader comes back with its position
-    } else {
-      const bool woken = co_await wake_->Wait(server_.limits().keep_alive_time);
-      if (!woken) sent = co_await SendPiece(stream.KeepAlive(), framing);
-    }
-  }
-  wake_.reset();
-  if (sent && framing == Framing::kChunked) sent = co_await Write("0\r\n\r\n");
-  co_return sent;
-}
-
-Task<bool> Session::SendPiece(std::string_view bytes, Framing framing) {
-  if (bytes.empty()) co_return true;
-  if (framing != Framing::kChunked) co_return co_await Write(bytes);
-  const std::string chunk = fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
-  co_return co_await Write(chunk);
-}
-
-Task<bool> Session::Write(std::string_view bytes) {
-  while (!bytes.empty()) {
-    if (expired_) co_return false;
-    const asio::const_buffer slice(bytes.data(), std::min(bytes.size(), kWriteSliceBytes));
-    Arm(server_.limits().write_time);
-    const auto [error, written] = co_await asio::async_write(socket_, slice, kTask);
-    Disarm();
-    if (error) co_return false;
-    bytes.remove_prefix(written);
-  }
-  co_return true;
-}
-
-// Closing a socket with unread input resets the connection, and the client may lose the answer that it has not read
-// yet: so the answer's end is said first, and the rest of the request thrown away for a moment.
-Task<void> Session::Linger() {
-  error_code ignored;
-  socket_.shutdown(Socket::shutdown_send, ignored);
-  Arm(server_.limits().linger_time);
-  size_t thrown_away = 0;
-  bool more = true;
-  while (more && thrown_away < kMaxLingerBytes) {
-    thrown_away += input_.size();
-    input_.clear();
-    more = co_await ReadMore();
-  }
-}
-
-// ---- The server ----------------------------------------------------------------------------------------------------
 
 Task<bool> Server::OnPool(std::function<void()> work) {
   auto done = std::make_shared<Event>(executor());

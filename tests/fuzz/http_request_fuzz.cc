@@ -13,7 +13,8 @@ using namespace caisson;
 
 constexpr size_t kMaxBody = 1000;
 
-// All requests in `bytes`, of which the first `first` come before the rest.
+// All whole requests in `bytes`, of which the first `first` come before the rest. (A fault in an unfinished head may be
+// seen at once or at its end.)
 std::string Read(const std::string& bytes, size_t first) {
   std::string seen;
   std::string input = bytes.substr(0, first);
@@ -22,14 +23,14 @@ std::string Read(const std::string& bytes, size_t first) {
     api::RequestParser parser;
     tl::expected<bool, api::Problem> done = false;
     while ((done = parser.ParseHead(input)) && !*done && !rest.empty()) input += std::exchange(rest, {});
-    if (!done || !*done) return seen + (done ? "" : "!");
+    if (!done || !*done) return seen;
     const api::Request request = parser.TakeHead();
     seen += request.method + " " + request.path + "\n";
     for (const api::HeaderField& field : request.headers)
       CHECK(field.value.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos);
     if (!parser.has_body()) continue;
     while ((done = parser.ParseBody(input, kMaxBody)) && !*done && !rest.empty()) input += std::exchange(rest, {});
-    if (!done || !*done) return seen + (done ? "" : "!");
+    if (!done || !*done) return seen;
     const std::string body = parser.TakeBody();
     CHECK(body.size() <= kMaxBody);
     seen += body + "\n";
