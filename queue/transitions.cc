@@ -262,7 +262,7 @@ Result<int> LoseExpiredJobs(Transaction& transaction, int limit) {
 }
 
 Result<int> LoseLeasedJobs(Transaction& transaction, int limit) {
-  return LoseJobs(transaction, "WHERE state IN (3, 4) LIMIT ?", {limit},
+  return LoseJobs(transaction, "WHERE state IN (3, 4) ORDER BY lease_until LIMIT ?", {limit},
                   "the attempt was lost: the service that ran it ended");
 }
 

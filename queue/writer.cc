@@ -37,6 +37,11 @@ std::optional<int64_t> Writer::last_commit_ms() const {
   return last_commit_ms_;
 }
 
+size_t Writer::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.size();
+}
+
 void Writer::Enqueue(Operation& operation) {
   std::unique_lock lock(mutex_);
   CHECK(!closing_);

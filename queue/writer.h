@@ -52,6 +52,7 @@ class Writer {
   void SetListener(Changed listener);
   // When a change was last committed, on the steady clock.
   std::optional<int64_t> last_commit_ms() const;
+  size_t waiting() const;  // operations that the thread has not taken yet
 
  private:
   struct Operation {
