@@ -61,13 +61,17 @@ class Parser {
     return token;
   }
 
-  // Whether a parameter comes ("name =") and not the next challenge's scheme: both begin with a token.
+  // Whether a parameter comes ("name = value"), not the next challenge's scheme or a token68 ("YWJj=="): all begin with
+  // a token.
   bool AtParameter() const {
     size_t i = 0;
     while (i < text_.size() && IsTokenByte(text_[i])) ++i;
     if (i == 0) return false;
     while (i < text_.size() && (text_[i] == ' ' || text_[i] == '\t')) ++i;
-    return i < text_.size() && text_[i] == '=';
+    if (i == text_.size() || text_[i] != '=') return false;
+    do ++i;
+    while (i < text_.size() && (text_[i] == ' ' || text_[i] == '\t'));
+    return i < text_.size() && text_[i] != '=' && text_[i] != ',';
   }
 
   Result<void> ParseParameters(AuthChallenge& challenge) {
