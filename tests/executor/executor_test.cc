@@ -1,121 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "executor/executor.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include <atomic>
+// What becomes of a claimed job: image, launch, output, judgement. Stops and leases are in executor_stop_test.cc.
 #include <cerrno>
+#include <map>
 #include <random>
 
-#include "tests/executor/fakes.h"
-#include "tests/queue/temporary_directory.h"
+#include "tests/executor/executor_fixture.h"
 
 namespace caisson::executor {
 namespace {
 
-using queue::JobId;
-using queue::JobRecord;
-using queue::JobSpec;
-using queue::JobState;
-using queue::Reason;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
-using testing::DigestOf;
 using ::testing::ElementsAre;
-using testing::Exited;
-using testing::FakeImages;
-using testing::FakeLauncher;
 using ::testing::HasSubstr;
-using testing::ProgramContext;
-using testing::StoppedBy;
-
-constexpr queue::TenantId kTenant{1};
-constexpr auto kPatience = seconds(60);  // only a test that fails waits so long
-
-class ExecutorTest : public ::testing::Test {
- protected:
-  ExecutorTest() {
-    store_ = queue::OpenSqliteStore({.path = directory_.file("store.db")}).value();
-    OpenLogs(1 << 20);
-    launcher_.on_exited = [this](sandbox::SandboxHandle handle, sandbox::ExitReport report) {
-      WaitForExecutor().OnExited(handle, std::move(report));
-    };
-  }
-  ~ExecutorTest() override {
-    executor_.reset();  // what is told to it meanwhile still reaches it
-    store_->SetListener({});
-  }
-
-  void OpenLogs(uint64_t cap) {
-    logs_ = queue::OpenLogStore({.directory = directory_.file("logs"), .cap_bytes = cap}).value();
-  }
-  void Start(int slots = 2) {
-    store_->SetListener([this](const JobId&, JobState state) {
-      const std::lock_guard lock(mutex_);
-      if (state == JobState::kQueued && running_) running_->OnJobQueued();
-      changed_.notify_all();
-    });
-    options_.slots = slots;
-    auto executor = Executor::Start(
-        options_, {.store = store_.get(), .logs = logs_.get(), .images = &images_, .launcher = &launcher_});
-    ASSERT_TRUE(executor) << executor.error().message;
-    const std::lock_guard lock(mutex_);
-    executor_ = std::move(*executor);
-    running_ = executor_.get();
-    changed_.notify_all();
-  }
-  Executor& WaitForExecutor() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return running_ != nullptr; });
-    return *running_;
-  }
-  JobId Submit(JobSpec spec = {}, std::optional<std::string> payload = {}) {
-    if (spec.image.empty()) spec.image = "registry.example/tool:1";
-    return store_->Submit({kTenant, std::move(spec), std::move(payload)}).value().id;
-  }
-  JobRecord Get(const JobId& id) { return store_->Get(kTenant, id).value(); }
-  template <typename Condition>
-  void WaitUntil(Condition condition) {
-    const auto deadline = std::chrono::steady_clock::now() + kPatience;
-    std::unique_lock lock(mutex_);
-    while (!condition()) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
-      changed_.wait_for(lock, milliseconds(20));  // some conditions have nobody who tells of them
-    }
-  }
-  JobRecord WaitFor(const JobId& id, JobState state) {
-    WaitUntil([&] { return Get(id).state == state; });
-    return Get(id);
-  }
-  JobRecord RunOne(JobSpec spec = {}) {
-    const JobId id = Submit(std::move(spec));
-    WaitUntil([&] { return IsFinal(Get(id).state); });
-    return Get(id);
-  }
-  std::string Log(const JobId& id, std::optional<queue::LogStream> stream = {}) {
-    std::string text;
-    const std::vector<queue::LogChunk> chunks = logs_->Read(id, 0, 1 << 30, stream).value();
-    for (const queue::LogChunk& chunk : chunks) text += chunk.bytes;
-    return text;
-  }
-
-  testing::TemporaryDirectory directory_;
-  std::unique_ptr<queue::JobStore> store_;
-  std::unique_ptr<queue::LogStore> logs_;
-  FakeImages images_;
-  FakeLauncher launcher_;
-  ExecutorOptions options_{.lease_renewal = milliseconds(50), .tick = milliseconds(10), .poll = milliseconds(200)};
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::unique_ptr<Executor> executor_;
-  Executor* running_ = nullptr;
-};
-
-void Set(std::atomic<bool>& flag) {
-  flag = true;
-  flag.notify_all();
-}
 
 // ---- The main line ----------------------------------------------------------------------------------------------
 
@@ -427,6 +322,24 @@ TEST_F(ExecutorTest, BothStreamsInTurnsLoseAndDoubleNothing) {
   EXPECT_EQ(Log(job.id, queue::LogStream::kStderr), err);
 }
 
+// The last piece is in the log, and the launcher, which has reported the exit, no longer takes it out of the pipe.
+TEST_F(ExecutorTest, OutputThatTheLauncherDidNotTakeOutIsNotDoubled) {
+  launcher_.refuse_drained = true;
+  std::string expected;
+  for (int i = 0; i < 50'000; ++i) expected += std::to_string(i) + "\n";
+  launcher_.program = [&](ProgramContext& program) {
+    program.PrintError("first");
+    program.Print(expected);
+    program.PrintError(" last");
+    return Exited(0);
+  };
+  Start();
+  const JobRecord job = RunOne();
+  EXPECT_TRUE(Log(job.id, queue::LogStream::kStdout) == expected);
+  EXPECT_EQ(Log(job.id, queue::LogStream::kStderr), "first last");
+  EXPECT_EQ(job.log_bytes, expected.size() + 10);
+}
+
 TEST_F(ExecutorTest, OutputThatIsHeldOpenDoesNotHoldTheJob) {
   launcher_.keep_pipes_open = true;
   options_.output_wait = milliseconds(50);
@@ -452,186 +365,6 @@ TEST_F(ExecutorTest, OutputIsSeenWhileTheJobRuns) {
   store_->Cancel(kTenant, id, std::nullopt).value();
   executor_->Stop(id, std::nullopt);
   WaitFor(id, JobState::kCancelled);
-}
-
-// ---- Cancel -----------------------------------------------------------------------------------------------------
-
-TEST_F(ExecutorTest, CancelOfARunningJobStopsItWithItsGrace) {
-  launcher_.program = [](ProgramContext& program) { return program.WaitForStop() ? StoppedBy(15) : Exited(1); };
-  Start();
-  JobSpec spec;
-  spec.max_attempts = 5;
-  const JobId id = Submit(spec);
-  WaitFor(id, JobState::kRunning);
-  EXPECT_EQ(store_->Cancel(kTenant, id, 3).value(), queue::CancelResult::kStopping);
-  executor_->Stop(id, 3);
-  const JobRecord job = WaitFor(id, JobState::kCancelled);
-  EXPECT_EQ(job.reason, Reason::kCancelled);
-  EXPECT_EQ(launcher_.last_grace(), seconds(3));
-  EXPECT_EQ(job.attempts, 1);
-}
-
-TEST_F(ExecutorTest, CancelOfAPullEndsIt) {
-  images_.on_pull = [](const auto&, bool, const image::PullContext& context) -> Result<void> {
-    while (!*context.cancelled) std::this_thread::yield();
-    return Fail(ErrorCode::kCancelled, "cancelled");
-  };
-  Start();
-  const JobId id = Submit();
-  WaitUntil([&] { return images_.pulls().size() == 1; });
-  store_->Cancel(kTenant, id, std::nullopt).value();
-  executor_->Stop(id, std::nullopt);
-  EXPECT_EQ(WaitFor(id, JobState::kCancelled).reason, Reason::kCancelled);
-  EXPECT_EQ(launcher_.launches(), 0);
-}
-
-TEST_F(ExecutorTest, CancelBetweenClaimAndStartIsSeen) {
-  // The request is durable, and nobody told the executor: as if Stop() had come before the claim was known to it.
-  images_.on_resolve = [this](const auto&, const auto&) -> Result<Digest> { return images_.record.index; };
-  JobSpec spec;
-  spec.max_attempts = 2;
-  spec.retry_delay_seconds = 0;
-  const JobId id = Submit(spec);
-  const queue::Claim claim = store_->ClaimNext().value().value();
-  store_->Cancel(kTenant, id, std::nullopt).value();
-  Start();  // recovers the lease: cancelled, not run
-  EXPECT_EQ(WaitFor(id, JobState::kCancelled).reason, Reason::kCancelled);
-  EXPECT_EQ(launcher_.launches(), 0);
-}
-
-TEST_F(ExecutorTest, CancelledJobThatSucceedsFirstStaysSucceeded) {
-  std::atomic<bool> go_on = false;
-  launcher_.program = [&](ProgramContext&) {
-    go_on.wait(false);
-    return Exited(0);
-  };
-  Start();
-  const JobId id = Submit();
-  WaitFor(id, JobState::kRunning);
-  store_->Cancel(kTenant, id, std::nullopt).value();
-  Set(go_on);  // it ends by itself, before the stop reaches it
-  EXPECT_EQ(WaitFor(id, JobState::kSucceeded).exit_code, 0);
-}
-
-// ---- Drain ------------------------------------------------------------------------------------------------------
-
-TEST_F(ExecutorTest, DrainLetsARunningJobFinish) {
-  std::atomic<bool> go_on = false;
-  launcher_.program = [&](ProgramContext&) {
-    go_on.wait(false);
-    return Exited(0);
-  };
-  Start(1);
-  const JobId running = Submit();
-  WaitFor(running, JobState::kRunning);
-  const JobId waiting = Submit();
-  std::thread drain([&] { executor_->Drain(kPatience); });
-  Set(go_on);
-  drain.join();
-  EXPECT_EQ(Get(running).state, JobState::kSucceeded);
-  EXPECT_EQ(Get(waiting).state, JobState::kQueued);
-  EXPECT_EQ(launcher_.stops(), 0);
-}
-
-TEST_F(ExecutorTest, DrainStopsWhatDoesNotEndAndGivesItBack) {
-  launcher_.program = [](ProgramContext& program) { return program.WaitForStop() ? StoppedBy(15) : Exited(1); };
-  Start(1);
-  const JobId id = Submit();
-  WaitFor(id, JobState::kRunning);
-  executor_->Drain(milliseconds(0));
-  const JobRecord job = Get(id);
-  EXPECT_EQ(job.state, JobState::kQueued);
-  EXPECT_EQ(job.user_failures, 0);
-  EXPECT_EQ(job.platform_failures, 0);
-  EXPECT_EQ(launcher_.running(), 0);
-  EXPECT_EQ(executor_->busy(), 0);
-}
-
-TEST_F(ExecutorTest, SecondSignalSkipsTheDrainsWait) {
-  launcher_.program = [](ProgramContext& program) { return program.WaitForStop() ? StoppedBy(15) : Exited(1); };
-  Start(1);
-  const JobId id = Submit();
-  WaitFor(id, JobState::kRunning);
-  std::thread drain([&] { executor_->Drain(std::chrono::hours(24 * 365)); });
-  executor_->SkipDrainWait();
-  drain.join();
-  EXPECT_EQ(Get(id).state, JobState::kQueued);
-}
-
-TEST_F(ExecutorTest, DrainGivesAPullBackAtOnce) {
-  images_.on_pull = [](const auto&, bool, const image::PullContext& context) -> Result<void> {
-    while (!*context.cancelled) std::this_thread::yield();
-    return Fail(ErrorCode::kCancelled, "cancelled");
-  };
-  Start(1);
-  const JobId id = Submit();
-  WaitUntil([&] { return images_.pulls().size() == 1; });
-  executor_->Drain(std::chrono::hours(24));
-  EXPECT_EQ(Get(id).state, JobState::kQueued);
-  EXPECT_EQ(Get(id).platform_failures, 0);
-}
-
-TEST_F(ExecutorTest, CancelDuringADrainIsACancel) {
-  launcher_.program = [](ProgramContext& program) { return program.WaitForStop() ? StoppedBy(15) : Exited(1); };
-  Start(1);
-  const JobId id = Submit();
-  WaitFor(id, JobState::kRunning);
-  std::thread drain([&] { executor_->Drain(kPatience); });
-  store_->Cancel(kTenant, id, std::nullopt).value();
-  executor_->Stop(id, std::nullopt);
-  drain.join();
-  EXPECT_EQ(Get(id).state, JobState::kCancelled);
-}
-
-// ---- Leases -----------------------------------------------------------------------------------------------------
-
-TEST_F(ExecutorTest, LostLeaseKillsTheSandboxAndDropsItsResult) {
-  std::atomic<int> runs = 0;
-  launcher_.program = [&](ProgramContext& program) {
-    if (++runs > 1) return Exited(0);
-    program.WaitForStop();
-    return Exited(55);
-  };
-  Start(2);
-  const JobId id = Submit();
-  WaitFor(id, JobState::kRunning);
-  ASSERT_EQ(store_->RecoverLeases().value(), 1);  // as if another had taken it over
-  const JobRecord job = WaitFor(id, JobState::kSucceeded);
-  EXPECT_EQ(job.exit_code, 0);
-  EXPECT_EQ(job.attempts, 2);
-  EXPECT_EQ(job.platform_failures, 1);
-  EXPECT_EQ(launcher_.kills(), 1);
-  EXPECT_EQ(launcher_.greatest_beside_itself(), 1);  // never beside itself
-}
-
-TEST_F(ExecutorTest, LeasesAreRenewedAsLongAsTheJobRuns) {
-  store_.reset();
-  store_ = queue::OpenSqliteStore({.path = directory_.file("store.db"), .lease = milliseconds(300)}).value();
-  std::atomic<bool> go_on = false;
-  launcher_.program = [&](ProgramContext&) {
-    go_on.wait(false);
-    return Exited(0);
-  };
-  Start(1);
-  const JobId id = Submit();
-  WaitFor(id, JobState::kRunning);
-  // Three leases pass: a job that ticks in another queue tells the time without a sleep.
-  const auto until = std::chrono::steady_clock::now() + milliseconds(900);
-  WaitUntil([&] { return std::chrono::steady_clock::now() >= until; });
-  Set(go_on);
-  const JobRecord job = WaitFor(id, JobState::kSucceeded);
-  EXPECT_EQ(job.attempts, 1);
-}
-
-TEST_F(ExecutorTest, SandboxesOfTheServiceBeforeAreKilledAndTheirJobsGivenBack) {
-  const JobId id = Submit();
-  ASSERT_TRUE(store_->ClaimNext().value());
-  launcher_.AddForeign(id.value);
-  Start(1);
-  EXPECT_EQ(launcher_.kills(), 1);
-  const JobRecord job = WaitFor(id, JobState::kSucceeded);
-  EXPECT_EQ(job.attempts, 2);
-  EXPECT_EQ(job.platform_failures, 1);
 }
 
 }  // namespace

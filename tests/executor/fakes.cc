@@ -144,7 +144,7 @@ Result<std::vector<sandbox::RunningSandbox>> FakeLauncher::List() {
 Result<void> FakeLauncher::Drained(SandboxHandle handle, sandbox::Stream stream, uint64_t position) {
   const std::lock_guard lock(mutex_);
   Sandbox* sandbox = FindRunning(handle);
-  if (!sandbox) return Fail(ErrorCode::kNotFound, "no such sandbox");
+  if (!sandbox || refuse_drained) return Fail(ErrorCode::kNotFound, "no such sandbox");
   const size_t index = stream == sandbox::Stream::kStdout ? 0 : 1;
   std::string buffer(position - sandbox->drained[index], '\0');
   for (size_t done = 0; done < buffer.size();) {

@@ -61,6 +61,7 @@ class FakeLauncher final : public executor::LauncherPort {
   std::function<Result<void>(std::span<const LayerName>)> on_open_rootfs;
   uint32_t unenforced = 0;
   bool report_before_reply = false;  // the exit is told before Launch() returns
+  bool refuse_drained = false;       // as once an exit is reported
   bool keep_pipes_open = false;      // a grandchild holds them after the exit
 
   Result<sandbox::RootfsHandle> OpenRootfs(std::span<const LayerName> layers_top_first) override;
