@@ -9,7 +9,7 @@
 namespace caisson::api {
 namespace {
 
-constexpr size_t kWriteSliceBytes = 256 << 10;  // what write_time is for
+constexpr size_t kWriteSliceBytes = 64 << 10;  // what write_time is for
 constexpr size_t kMaxLingerBytes = 4 << 20;
 
 }  // namespace

@@ -61,13 +61,6 @@ Result<AddressList> Resolve(const HostPort& place) {
   return AddressList(found, ::freeaddrinfo);
 }
 
-bool IsLoopbackAddress(const sockaddr* address) {
-  if (address->sa_family == AF_INET)
-    return ntohl(reinterpret_cast<const sockaddr_in*>(address)->sin_addr.s_addr) >> 24 == 127;
-  return address->sa_family == AF_INET6 &&
-         IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr);
-}
-
 }  // namespace
 
 Result<Fd> ListenOnUnixSocket(const std::string& path) {
@@ -99,14 +92,6 @@ Result<HostPort> ParseHostPort(std::string_view text) {
     return invalid();  // IPv6 needs its brackets
   }
   return HostPort{std::string(host), std::string(port)};
-}
-
-Result<bool> IsLoopback(std::string_view listen) {
-  const HostPort place = TRY(ParseHostPort(listen));
-  const AddressList addresses = TRY(Resolve(place));
-  for (const addrinfo* it = addresses.get(); it; it = it->ai_next)
-    if (!IsLoopbackAddress(it->ai_addr)) return false;
-  return true;
 }
 
 Result<Fd> ListenOnTcp(std::string_view listen) {

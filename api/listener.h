@@ -22,9 +22,6 @@ struct HostPort {
 // "127.0.0.1:7070", "[::1]:7070", ":7070" (all addresses). kInvalid otherwise.
 Result<HostPort> ParseHostPort(std::string_view text);
 
-// Is `listen` an address of this host alone (127.0.0.0/8, ::1, localhost)? kInvalid for what is no HOST:PORT.
-Result<bool> IsLoopback(std::string_view listen);
-
 // kConflict when the port is taken.
 Result<Fd> ListenOnTcp(std::string_view listen);
 

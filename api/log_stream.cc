@@ -9,7 +9,7 @@
 namespace caisson::api {
 namespace {
 
-constexpr size_t kPieceBytes = 128 << 10;  // read from the log at once; what one reader can hold of our memory
+constexpr size_t kPieceBytes = 32 << 10;  // read from the log at once; what one reader can hold of our memory
 
 class LogBytes : public BodyStream {
  public:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // WorkerPool: threads for calls that block (store, logs, images), so that the loop never does. A thread is started
-// when work comes and none is free, up to `max_threads`: the store commits waiting submits together, so many that
-// wait are cheap, and an idle daemon keeps none. Owned by the server; Run() is safe on any thread.
+// when work comes and none is free, up to `max_threads`, and then kept: the store commits waiting submits together, so
+// many that wait are cheap, and a daemon that is asked little has few. Owned by the server; Run() is safe on any
+// thread.
 #pragma once
 
 #include <condition_variable>

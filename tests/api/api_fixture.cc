@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sqlite3.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -36,9 +37,7 @@ void FakeJobs::StopRunning(const queue::JobId& id, std::optional<uint32_t> grace
 }
 
 void ApiTest::SetUp() {
-  auto store = queue::OpenSqliteStore({.path = directory_.file("caisson.db")});
-  ASSERT_TRUE(store) << store.error().message;
-  store_ = *std::move(store);
+  OpenStore();
   ASSERT_TRUE(MakeDirectories(directory_.file("logs"), 0700));
   auto logs = queue::OpenLogStore({.directory = directory_.file("logs"), .cap_bytes = 1 << 20});
   ASSERT_TRUE(logs) << logs.error().message;
@@ -46,11 +45,32 @@ void ApiTest::SetUp() {
   StartServer();
 }
 
-void ApiTest::StartServer(uint64_t max_body_bytes) {
+void ApiTest::OpenStore() {
+  auto store = queue::OpenSqliteStore({.path = directory_.file("caisson.db")});
+  ASSERT_TRUE(store) << store.error().message;
+  store_ = *std::move(store);
+}
+
+// There is no call for it yet: straight into the database.
+void ApiTest::AddTenant(const std::string& name) {
+  TearDown();
+  store_.reset();
+  sqlite3* database = nullptr;
+  ASSERT_EQ(::sqlite3_open(directory_.file("caisson.db").c_str(), &database), SQLITE_OK);
+  const std::string insert = "INSERT INTO tenants(name, created_at) VALUES('" + name + "', 1)";
+  EXPECT_EQ(::sqlite3_exec(database, insert.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
+      << ::sqlite3_errmsg(database);
+  ::sqlite3_close(database);
+  OpenStore();
+  StartServer();
+}
+
+void ApiTest::StartServer(uint64_t max_body_bytes, uint32_t admin_gid) {
   server_.reset();
   auto server = ApiServer::Start({.unix_socket = directory_.file("caisson.sock"),
                                   .listen = "127.0.0.1:0",
                                   .max_body_bytes = max_body_bytes,
+                                  .admin_gid = admin_gid,
                                   .version = "1.2.3"},
                                  {store_.get(), logs_.get(), &images_, &jobs_, &node_});
   ASSERT_TRUE(server) << server.error().message;

@@ -53,8 +53,11 @@ class ApiTest : public ::testing::Test {
  protected:
   void SetUp() override;
   void TearDown() override;
+  void OpenStore();
 
-  void StartServer(uint64_t max_body_bytes = 1 << 20);
+  void StartServer(uint64_t max_body_bytes = 1 << 20, uint32_t admin_gid = 0);
+  // Another tenant beside `default`.
+  void AddTenant(const std::string& name);
 
   // On the Unix socket, as this process; on TCP with `token` where it is not empty.
   HttpResponse Unix(const std::string& method, const std::string& path, std::optional<std::string> body = {},

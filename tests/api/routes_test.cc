@@ -116,6 +116,26 @@ TEST_F(RoutesTest, JobOfAnotherTenantDoesNotExist) {
   EXPECT_THAT(unknown.body, HasSubstr("no tenant \\\"nobody\\\""));
 }
 
+TEST_F(RoutesTest, TenantsSeeNothingOfEachOther) {
+  AddTenant("other");
+  const std::string id = Submit().id.value;
+  const std::string token = NewToken("other");
+  for (const std::string path : {"", "/logs", "/logs?follow=1"}) {
+    EXPECT_EQ(Tcp("GET", "/v1/jobs/" + id + path, token).status, 404) << path;
+    EXPECT_EQ(Unix("GET", "/v1/jobs/" + id + path, {}, {{"X-Caisson-Tenant", "other"}}).status, 404) << path;
+  }
+  EXPECT_EQ(Tcp("POST", "/v1/jobs/" + id + "/cancel", token, "").status, 404);
+  EXPECT_TRUE(ParseOrFail(Tcp("GET", "/v1/jobs", token).body).ArrayOrEmpty("items").empty());
+  EXPECT_EQ(Tcp("GET", "/metrics", token).body.find("tenant=\"default\""), std::string::npos);
+  EXPECT_NE(Unix("GET", "/metrics").body.find("tenant=\"default\""), std::string::npos);
+  // What a tenant may see looks no different from what does not exist.
+  EXPECT_EQ(ParseOrFail(Tcp("GET", "/v1/jobs/" + id, token).body).StringOr("title", ""),
+            ParseOrFail(Tcp("GET", "/v1/jobs/000000000000000000000000", token).body).StringOr("title", ""));
+  const HttpResponse own = Tcp("POST", "/v1/jobs", token, R"({"image":"busybox"})");
+  EXPECT_EQ(own.status, 202);
+  EXPECT_EQ(ParseOrFail(own.body).StringOr("tenant", ""), "other");
+}
+
 TEST_F(RoutesTest, ListFiltersByStateAndPagesByCursor) {
   std::vector<std::string> ids;
   for (int i = 0; i < 5; ++i) ids.push_back(Submit().id.value);
