@@ -54,6 +54,9 @@ Result<Program> OpenProgram(const std::string& name) {
   return Program{path, TRY(OpenAt(AT_FDCWD, path, O_PATH))};
 }
 
+// Whatever the caller left open is nobody's business here, and a job's least of all.
+void CloseInherited() { ::close_range(STDERR_FILENO + 1, ~0U, 0); }
+
 // Each sandbox holds a dozen descriptors here.
 void RaiseOpenFiles() {
   rlimit limit{};
@@ -117,6 +120,7 @@ Result<Parts> Prepare(const Settings& settings) {
   if (::geteuid() != 0)
     return Fail(ErrorCode::kDenied,
                 "caissond needs root: it makes namespaces, mounts and cgroups for each job (try sudo)");
+  CloseInherited();
   Parts parts;
   parts.user = TRY(sandbox::ResolveServiceUser(settings.service_user));
   parts.data = TRY(sandbox::DataDirectory::Open(settings.data_dir, parts.user));  // and its lock: one launcher each

@@ -30,9 +30,8 @@ bool IsNumber(std::string_view text, uint32_t& number) {
 Result<ServiceUser> Checked(const std::string& user, ServiceUser numbers) {
   constexpr uid_t kNone = static_cast<uid_t>(-1);
   if (numbers.uid == 0 || numbers.gid == 0)
-    return Fail(ErrorCode::kInvalid, "service_user \"{}\" is root: the service must not be", user);
-  if (numbers.uid == kNone || numbers.gid == kNone)
-    return Fail(ErrorCode::kInvalid, "service_user \"{}\" is no id", user);
+    return Fail(ErrorCode::kInvalid, "service_user {} is root: the service must not be", user);
+  if (numbers.uid == kNone || numbers.gid == kNone) return Fail(ErrorCode::kInvalid, "service_user {} is no id", user);
   return numbers;
 }
 
@@ -133,13 +132,13 @@ Result<ServiceUser> ResolveServiceUser(const std::string& user) {
     ServiceUser numbers;
     if (!IsNumber(std::string_view(user).substr(0, colon), numbers.uid) ||
         !IsNumber(std::string_view(user).substr(colon + 1), numbers.gid))
-      return Fail(ErrorCode::kInvalid, "service_user \"{}\" is neither a name nor UID:GID", user);
+      return Fail(ErrorCode::kInvalid, "service_user {} is neither a name nor UID:GID", user);
     return Checked(user, numbers);
   }
   const passwd* entry = ::getpwnam(user.c_str());  // before anything else runs: one thread
   if (entry == nullptr)
     return Fail(ErrorCode::kNotFound,
-                "there is no user \"{}\" for the service: useradd --system --home-dir /nonexistent --shell "
+                "there is no user {} for the service: useradd --system --home-dir /nonexistent --shell "
                 "/usr/sbin/nologin {}",
                 user, user);
   return Checked(user, {entry->pw_uid, entry->pw_gid});

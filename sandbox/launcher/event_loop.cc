@@ -92,6 +92,7 @@ void EventLoop::RunTimers() {
 }
 
 void EventLoop::Run() {
+  stopped_ = false;
   while (!stopped_) {
     std::array<epoll_event, kEventsAtOnce> events;
     const int count = ::epoll_wait(epoll_.get(), events.data(), events.size(), -1);

@@ -31,7 +31,7 @@ class EventLoop {
   TimerId After(std::chrono::milliseconds delay, std::function<void()> on_time);
   void Cancel(TimerId& id);  // sets it to 0; 0 and one that has run are fine
 
-  // Until Stop().
+  // Until Stop(), which a callback calls. May be called again after it.
   void Run();
   void Stop() { stopped_ = true; }
 

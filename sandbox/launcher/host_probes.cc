@@ -124,10 +124,9 @@ Check ExamineRoot() {
 Check ExamineServiceUser(const std::string& user) {
   const Result<ServiceUser> resolved = ResolveServiceUser(user);
   if (resolved)
-    return {"service-user", CheckState::kOk, fmt::format("{} is {}:{}", user, resolved->uid, resolved->gid), "", true};
+    return {"service-user", CheckState::kOk, fmt::format("{} is {}:{}", user, resolved->uid, resolved->gid), ""};
   const std::string fix = "useradd --system --home-dir /nonexistent --shell /usr/sbin/nologin " + user;
-  return {"service-user", CheckState::kMissing, fmt::format("the service has no user \"{}\" to run as", user), fix,
-          true};
+  return {"service-user", CheckState::kMissing, fmt::format("the service has no user {} to run as", user), fix};
 }
 
 Check ExamineNamespaces() {

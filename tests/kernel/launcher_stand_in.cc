@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The store worker of launcher tests: started as "caisson-worker", this program does what its input says instead of
-// running tests. It shows what a worker gets from the launcher; the real one is tested with image/.
+// The store worker and the service of launcher tests: started as "caisson-worker" or "caisson-service", this program
+// does what its input says instead of running tests. It shows what either gets from the launcher; the real ones are
+// tested with image/ and in integration/.
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -67,8 +69,48 @@ void LookAtLayers() {
   Report("unmount " + std::to_string(unmounted != 0 ? -errno : 0));
 }
 
+// Into a file that is complete once it has its name.
+void LookAsService() {
+  const int report = open("/mnt/data/report.new", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  dup2(report, STDOUT_FILENO);
+  close(report);
+  Look();
+  struct stat program {};
+  if (stat("/proc/self/exe", &program) == 0) Report("program " + std::to_string(program.st_ino));
+  Report("mnt " + NamesIn("/mnt"));
+  Report("write " + std::to_string(MakeFile("/mnt/file", "x")));
+  Report("run " + std::to_string(MakeFile("/mnt/run/file", "x")));
+  for (char** variable = environ; *variable != nullptr; ++variable) Report(std::string("env ") + *variable);
+  const int status = open("/proc/self/status", O_RDONLY);
+  char text[8192];
+  const ssize_t got = read(status, text, sizeof text);
+  Report(std::string(text, got > 0 ? static_cast<size_t>(got) : 0));
+  rename("/mnt/data/report.new", "/mnt/data/report");
+}
+
+void WaitForSignals(int count) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  LookAsService();
+  for (int received = 0; count < 0 || received < count; ++received) {
+    sigwaitinfo(&signals, nullptr);
+    MakeFile("/mnt/data/signaled", "x");
+  }
+}
+
+[[noreturn]] void BeAService() {
+  char order[64] = {};
+  (void)!pread(4, order, sizeof order - 1, 0);  // the settings
+  if (strcmp(order, "crash") == 0) _exit(1);
+  WaitForSignals(strcmp(order, "twice") == 0 ? 2 : strcmp(order, "stubborn") == 0 ? -1 : 1);
+  _exit(0);
+}
+
 // Before the static objects of this program, which would open descriptors of their own.
-__attribute__((constructor(101))) void BeAWorker(int argc, char** argv, char**) {
+__attribute__((constructor(101))) void BeAnother(int argc, char** argv, char**) {
+  if (argc == 1 && strcmp(argv[0], "caisson-service") == 0) BeAService();
   if (argc != 2 || strcmp(argv[0], "caisson-worker") != 0) return;
   char input[64] = {};
   const ssize_t got = read(STDIN_FILENO, input, sizeof input - 1);
