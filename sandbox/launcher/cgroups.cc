@@ -274,7 +274,7 @@ Result<void> Cgroups::WriteLimits(int directory, const Limits& limits) const {
 
 Result<Cgroup> Cgroups::Make(const std::string& name, const Limits& limits) {
   if (!available()) return Cgroup();
-  const std::string full = prefix_ + name;
+  const std::string full = fmt::format("{}{}.{}", prefix_, name, made_++);
   if (::mkdirat(parent_.get(), full.c_str(), 0755) != 0) return FailErrno(errno, "make cgroup {}", full);
   Fd parent(::fcntl(parent_.get(), F_DUPFD_CLOEXEC, 0));
   Result<Fd> directory = OpenDirectory(parent_.get(), full);

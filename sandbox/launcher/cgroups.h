@@ -46,8 +46,9 @@ class Cgroups {
   uint32_t Unenforceable() const;                                // bits of Unenforced
   const std::string& why() const { return why_; }                // for doctor: what was found where
 
-  // Makes a cgroup "<instance>-<name>" and writes its limits (pids + 1, as pid 1 counts) before anything is in it. An
-  // empty Cgroup where the host has no v2 tree.
+  // Makes a cgroup "<instance>-<name>.<n>" (n counts up, since the last one of that name may not be gone yet) and
+  // writes its limits (pids + 1, as pid 1 counts) before anything is in it. An empty Cgroup where the host has no v2
+  // tree.
   Result<Cgroup> Make(const std::string& name, const Limits& limits);
   // Kills and removes what an earlier launcher of this instance left. Returns how many.
   int Sweep();
@@ -62,6 +63,7 @@ class Cgroups {
   Fd above_parent_;
   std::string parent_name_;
   std::string prefix_;        // of the names of our children
+  uint64_t made_ = 0;         // children so far
   bool made_parent_ = false;  // so that RemoveParent() may
   std::string why_;
   bool has_memory_ = false;

@@ -59,7 +59,6 @@ void StepTimer::Done(std::string step) {
 }
 
 Result<void> LaunchPlan::MakeIsolation(const SandboxSpec& spec, Environment& environment) {
-  ids = TRY(environment.ids.Take());
   cgroup = TRY(environment.cgroups.Make("job-" + spec.id, spec.limits));  // limits are in force before anybody is in it
   timer.Done("make cgroup");
   user_namespace = TRY(PrepareUserNamespace(ids, environment, /*for_worker=*/false));
@@ -78,13 +77,19 @@ Result<void> LaunchPlan::MakeFileSystems(const LaunchRequest& request, Environme
   return {};
 }
 
-Result<void> LaunchPlan::MakePipes() {
+Result<void> LaunchPlan::MakePipes(const SandboxSpec& spec) {
   status = TRY(MakePipe());
   standard_output = TRY(MakePipe());
   standard_error = TRY(MakePipe());
   // Our ends only: the flag belongs to each end, and the job's are to block as programs expect.
   for (const Pipe* pipe : {&status, &standard_output, &standard_error}) {
     if (::fcntl(pipe->read.get(), F_SETFL, O_NONBLOCK) != 0) return FailErrno(errno, "make a pipe non-blocking");
+  }
+  // The job's, or it could not open /dev/stdout, to which many images link their logs.
+  for (const Pipe* pipe : {&standard_output, &standard_error}) {
+    if (::fchown(pipe->write.get(), ids.base() + spec.uid, ids.base() + spec.gid) != 0) {
+      return FailErrno(errno, "give a pipe to the job");
+    }
   }
   return {};
 }
@@ -148,7 +153,8 @@ Result<void> LaunchPlan::FillContext(const LaunchRequest& request, Environment& 
 Result<void> LaunchPlan::Prepare(const LaunchRequest& request, Environment& environment) {
   TRY(ValidateSpec(request.spec));
   unenforced = TRY(CheckEnforceable(environment));
-  TRY(MakePipes());
+  ids = TRY(environment.ids.Take());
+  TRY(MakePipes(request.spec));
   Result<void> prepared = MakeIsolation(request.spec, environment);
   if (prepared) prepared = MakeFileSystems(request, environment);
   if (prepared) prepared = FillContext(request, environment);

@@ -66,7 +66,7 @@ struct LaunchPlan {
  private:
   Result<void> MakeIsolation(const SandboxSpec& spec, Environment& environment);
   Result<void> MakeFileSystems(const LaunchRequest& request, Environment& environment);
-  Result<void> MakePipes();
+  Result<void> MakePipes(const SandboxSpec& spec);
   void FillArguments(const SandboxSpec& spec, bool with_payload);
   Result<void> FillContext(const LaunchRequest& request, Environment& environment);
 };

@@ -149,7 +149,7 @@ Result<Sandbox> SandboxHost::Launch(const SandboxSpec& spec, const std::vector<i
 }
 
 RunResult SandboxHost::Run(const SandboxSpec& spec, const std::vector<int>& layers_top_first, int payload,
-                           const std::function<void(Sandbox&)>& while_running) {
+                           const std::function<void(Sandbox&)>& when_ready) {
   Result<Sandbox> sandbox = Launch(spec, layers_top_first, payload);
   if (!sandbox) {
     RunResult failed;
@@ -157,12 +157,13 @@ RunResult SandboxHost::Run(const SandboxSpec& spec, const std::vector<int>& laye
     failed.err = sandbox.error().message;
     return failed;
   }
-  return Finish(*std::move(sandbox), while_running);
+  return Finish(*std::move(sandbox), when_ready);
 }
 
-RunResult SandboxHost::Finish(Sandbox sandbox, const std::function<void(Sandbox&)>& while_running) {
+RunResult SandboxHost::Finish(Sandbox sandbox, const std::function<void(Sandbox&)>& when_ready,
+                              const std::function<void(const Remains&)>& look) {
   RunResult result;
-  bool ended = false, out_open = true, err_open = true;
+  bool ended = false, out_open = true, err_open = true, told = !when_ready;
   while (!ended || out_open || err_open) {
     pollfd events[] = {{out_open ? sandbox.stdout_pipe() : -1, POLLIN, 0},
                        {err_open ? sandbox.stderr_pipe() : -1, POLLIN, 0},
@@ -171,14 +172,16 @@ RunResult SandboxHost::Finish(Sandbox sandbox, const std::function<void(Sandbox&
     CHECK(::poll(events, 4, 60'000) > 0);
     if (events[0].revents != 0) out_open = ReadSome(sandbox.stdout_pipe(), result.out);
     if (events[1].revents != 0) err_open = ReadSome(sandbox.stderr_pipe(), result.err);
-    if (events[2].revents != 0 && sandbox.ReadStatus()) {
-      result.executed = true;
-      if (while_running) while_running(sandbox);
-    }
+    if (events[2].revents != 0) result.executed = sandbox.ReadStatus();
     ended = ended || events[3].revents != 0;
+    if (!told && result.out.find("ready\n") != std::string::npos) {
+      told = true;
+      when_ready(sandbox);
+    }
   }
   Remains remains;
   result.report = std::move(sandbox).Reap(remains);
+  if (look) look(remains);
   remains.mount_namespace.reset();
   remains.upper.reset();
   remains.cgroup.WaitUntilEmpty();

@@ -62,11 +62,12 @@ class SandboxHost {
   SandboxSpec Shell(std::string_view script) const;
 
   Result<Sandbox> Launch(const SandboxSpec& spec, const std::vector<int>& layers_top_first = {}, int payload = -1);
-  // `while_running` is called once the payload runs.
+  // `when_ready` is called once, when the payload has printed a line "ready".
   RunResult Run(const SandboxSpec& spec, const std::vector<int>& layers_top_first = {}, int payload = -1,
-                const std::function<void(Sandbox&)>& while_running = {});
-  // Waits for the end of a launched sandbox and drops what is left of it.
-  RunResult Finish(Sandbox sandbox, const std::function<void(Sandbox&)>& while_running = {});
+                const std::function<void(Sandbox&)>& when_ready = {});
+  // Waits for the end of a launched sandbox and drops what is left of it; `look` may look at that before.
+  RunResult Finish(Sandbox sandbox, const std::function<void(Sandbox&)>& when_ready = {},
+                   const std::function<void(const Remains&)>& look = {});
 
   // When no sandbox is there; what counts as a left cgroup is removed.
   Footprint Measure();
