@@ -127,8 +127,10 @@ class IsalDecoder : public Decoder {
         isal_inflate_reset(state_.get());
         state_->crc_flag = ISAL_GZIP;
         member_done_ = false;
+        header_seen_ = 0;
       }
       started_ = true;
+      TRY(CheckFlags());
       state_->next_in = const_cast<uint8_t*>(Bytes(feed_.view()));
       state_->avail_in = static_cast<uint32_t>(feed_.view().size());
       if (isal_inflate(state_.get()) != ISAL_DECOMP_OK) return Damaged("gzip");
@@ -140,12 +142,22 @@ class IsalDecoder : public Decoder {
   }
 
  private:
+  // The reserved bits of a gzip header must be zero (RFC 1952, 2.3.1.2): zlib refuses others, ISA-L does not look.
+  Result<void> CheckFlags() {
+    constexpr size_t kFlagsOffset = 3;
+    constexpr uint8_t kReservedFlags = 0xe0;
+    for (const char c : feed_.view().substr(0, kFlagsOffset + 1 - std::min(header_seen_, kFlagsOffset + 1)))
+      if (header_seen_++ == kFlagsOffset && (static_cast<uint8_t>(c) & kReservedFlags)) return Damaged("gzip");
+    return {};
+  }
+
   Feed feed_;
   std::unique_ptr<inflate_state> state_;
   std::string output_;
   bool member_done_ = false;
   bool started_ = false;
   bool output_was_full_ = false;
+  size_t header_seen_ = 0;  // bytes of the member, as far as CheckFlags looks
 };
 #endif
 

@@ -4,6 +4,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <clocale>
@@ -82,6 +83,7 @@ int RunWorker(int argc, char** argv) {
     dprintf(STDERR_FILENO, "caisson-worker is started by caissond and not meant to be run by hand\n");
     return kUnfit;
   }
+  ::prctl(PR_SET_NAME, "caisson-worker");  // run by descriptor, an older kernel names it by the number
   WarmUp();
   if (Result<void> confined = ConfineWorker(); !confined) {
     const Error error = std::move(confined).error().Context("confine the store worker");

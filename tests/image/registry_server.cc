@@ -18,8 +18,6 @@
 #include "base/io.h"
 
 namespace caisson::image {
-namespace {
-
 int FreePort() {
   const Fd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
@@ -30,8 +28,6 @@ int FreePort() {
   CHECK(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0);
   return ntohs(address.sin_port);
 }
-
-}  // namespace
 
 bool RegistryServer::Available() { return RunProgram({"docker-registry", "--version"}) == 0; }
 

@@ -12,6 +12,9 @@
 
 namespace caisson::image {
 
+// A TCP port of 127.0.0.1 that nobody listens on right now.
+int FreePort();
+
 class RegistryServer {
  public:
   static bool Available();
