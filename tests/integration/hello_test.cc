@@ -83,7 +83,7 @@ TEST_F(HelloTest, ImageConfigIsFollowed) {
   const std::string image = registry_.Name("configured:1");
   EXPECT_EQ(Run({image}).out, "from cmd\n");
   EXPECT_EQ(Run({image, "words"}).out, "from words\n");
-  EXPECT_EQ(Run({"--entrypoint", "/bin/id", image, "--", "-u"}).out, "1000\n");
+  EXPECT_EQ(Run({"--entrypoint", "/usr/bin/id", image, "--", "-u"}).out, "1000\n");
 }
 
 TEST_F(HelloTest, RunsDockerManifestsIndexesAndPlainLayers) {

@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <regex>
+#include <set>
+#include <sstream>
 
 #include "tests/integration/daemon.h"
 #include "tests/integration/host_state.h"
@@ -14,6 +17,7 @@
 namespace caisson::integration {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -80,6 +84,54 @@ TEST_F(HostileImageTest, MountPointsThatAreFifos) {
 
 TEST_F(HostileImageTest, AnImageWithoutAnyMountPoint) {
   ExpectRunsAndHarmsNothing(PushTrap("bare:1", [](const std::string&) {}));
+}
+
+// strace of launcher and child, up to pivot_root: what follows happens inside the job's own root.
+TEST_F(HostileImageTest, TheLauncherLooksUpNoNameInsideTheImage) {
+  const std::string image = PushTrap("traced:1", [&](const std::string& path) {
+    ASSERT_EQ(symlink((canary_.path() + "/inside").c_str(), path.c_str()), 0);
+  });
+  EXPECT_EQ(daemon_.Caisson({"run", image}).status, 0);  // pulled, so that what follows is a launch alone
+  const std::string trace = canary_.path() + "/trace", said = canary_.path() + "/said";
+  Process strace({"strace", "-f", "-y", "-e", "trace=%file", "-o", trace, "-p", std::to_string(daemon_.launcher())},
+                 {.err_file = said});
+  ASSERT_TRUE(WaitUntil([&] { return ReadWholeFile(said).find("attached") != std::string::npos; }))
+      << ReadWholeFile(said);
+  EXPECT_EQ(daemon_.Caisson({"run", image}).status, 0);
+  strace.Signal(SIGINT);
+  strace.Wait();
+
+  // PID CALL(FD</PATH>, "NAME"...
+  const std::regex by_directory(R"re((\d+) +(\w+)\((?:\d+|AT_FDCWD)<([^>]*)>, "([^"]*)"(.*))re");
+  const std::regex absolute(R"re((\d+) +(\w+)\("(/[^"]*)".*)re");
+  const std::set<std::string> ours = {"proc", "dev", "sys", "tmp", "run", "run/caisson"};  // made in the upper before
+  std::set<std::string> entered;  // processes that are in their own root
+  int in_layers = 0, in_root = 0;
+  std::istringstream lines(ReadWholeFile(trace));
+  for (std::string line; std::getline(lines, line);) {
+    const std::string pid = line.substr(0, line.find(' '));
+    if (entered.count(pid) > 0) continue;
+    if (line.find("pivot_root(") != std::string::npos) entered.insert(pid);
+    std::smatch match;
+    if (std::regex_match(line, match, by_directory)) {
+      const std::string directory = match[3], name = match[4], rest = match[5];
+      if (directory.find("/data/layers/") != std::string::npos) {
+        EXPECT_EQ(name, "") << line;  // a layer is opened whole
+        ++in_layers;
+      } else if (directory == "/job") {
+        if (name.empty()) continue;
+        EXPECT_TRUE(ours.count(name) > 0) << line;
+        EXPECT_THAT(rest, AllOf(HasSubstr("RESOLVE_NO_SYMLINKS"), HasSubstr("RESOLVE_BENEATH"))) << line;
+        ++in_root;
+      }
+      EXPECT_THAT(name, Not(HasSubstr(canary_.path()))) << line;
+    } else if (std::regex_match(line, match, absolute)) {
+      EXPECT_EQ(match[3], "/") << line;
+    }
+  }
+  EXPECT_GT(in_layers, 0);
+  EXPECT_GT(in_root, 0);
+  EXPECT_FALSE(entered.empty());
 }
 
 // A layer whose entries climb out of it. Made with tar's own rewriting, as no well-behaved tool makes such a thing.

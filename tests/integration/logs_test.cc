@@ -64,7 +64,7 @@ TEST_F(LogsTest, AFollowerSeesEachLineWhileTheJobRuns) {
 TEST_F(LogsTest, AReaderThatReconnectsGetsEveryByteOnce) {
   Daemon daemon(registry_);
   const std::string id = Submit(daemon,
-                                "for i in $(seq 1 30); do head -c 3000 /dev/zero | tr '\\\\0' $((i % 10)); echo; "
+                                "for i in $(seq 1 30); do head -c 3000 /dev/zero | tr '\\0' $((i % 10)); echo; "
                                 "usleep 20000; done");
   std::string expected;
   for (int i = 1; i <= 30; ++i) expected += std::string(3000, static_cast<char>('0' + i % 10)) + "\n";

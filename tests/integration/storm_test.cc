@@ -4,9 +4,11 @@
 #include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <map>
 #include <random>
+#include <thread>
 
 #include "tests/integration/daemon.h"
 #include "tests/integration/host_state.h"
@@ -30,14 +32,24 @@ class StormTest : public testing::Test {
     registry_.Push(image, {"--config", fmt::format(R"("Cmd":["sh"],"Labels":{{"round":"{}"}})", round)});
     return registry_.Name(image);
   }
-  // Hands in a job; an answer that a kill cut off leaves it unknown whether it was accepted.
-  void TrySubmit(const std::string& image) {
-    const double seconds_to_run = std::uniform_real_distribution<>(0, 0.2)(random_);
-    const Answer answer =
-        daemon_.Call("/v1/jobs", fmt::format(R"({{"image":"{}","command":["sh","-c","usleep {}; echo done"]}})", image,
-                                             static_cast<int>(seconds_to_run * 1e6)));
-    if (answer.status == 202) accepted_.push_back(answer.json.StringOr("id", ""));
-    if (answer.status != 202) ++unanswered_;
+  // Hands in `count` jobs, each again until it is accepted: while the service is away nobody answers, and an answer
+  // that a kill cut off leaves it unknown whether the job was taken.
+  void SubmitAll(const std::string& image, int count) {
+    std::mt19937 random(static_cast<unsigned>(count));
+    for (int i = 0; i < count; ++i) {
+      const int micros = std::uniform_int_distribution<>(0, 200'000)(random);
+      const std::string body =
+          fmt::format(R"({{"image":"{}","command":["sh","-c","usleep {}; echo done"]}})", image, micros);
+      const bool accepted = WaitUntil(
+          [&] {
+            const Answer answer = daemon_.Call("/v1/jobs", body);
+            if (answer.status == 202) accepted_.push_back(answer.json.StringOr("id", ""));
+            if (answer.status != 202) ++unanswered_;
+            return answer.status == 202;
+          },
+          seconds(120));
+      EXPECT_TRUE(accepted);
+    }
   }
   void KillSomething() {
     const int what = std::uniform_int_distribution<>(0, 3)(random_);
@@ -79,25 +91,29 @@ TEST_F(StormTest, EveryAcceptedJobReachesOneFinalState) {
   for (int round = 0; round < rounds; ++round) {
     const std::string image = PushImage(round);
     accepted_.clear();
-    std::vector<int> kill_before(kJobs, 0);
-    for (int i = 0; i < kKills; ++i) ++kill_before[std::uniform_int_distribution<>(5, kJobs - 1)(random_)];
-    for (int i = 0; i < kJobs; ++i) {
-      for (int k = 0; k < kill_before[i]; ++k) KillSomething();
-      TrySubmit(image);
+    std::thread submitter([&] { SubmitAll(image, kJobs); });
+    for (int i = 0; i < kKills; ++i) {
+      poll(nullptr, 0, std::uniform_int_distribution<>(50, 800)(random_));  // a random moment, not a wait for something
+      KillSomething();
     }
+    submitter.join();
     ASSERT_TRUE(daemon_.WaitReady());
     std::map<std::string, int> outcomes;
     for (const std::string& id : accepted_) {
       const Json job = daemon_.WaitFinal(id, seconds(300));
+      finals[id] = job.StringOr("state", "") + " at " + job.StringOr("finished_at", "");
       ++outcomes[job.StringOr("state", "?") + " " + job.StringOr("reason", "?")];
     }
+    daemon_.Stop(SIGKILL);  // once more, now that nothing may change any more
+    daemon_.Start();
     for (const auto& [id, job] : AllJobs()) {
       const std::string final_state = job.StringOr("state", "") + " at " + job.StringOr("finished_at", "");
       const auto [known, fresh] = finals.emplace(id, final_state);
       if (!fresh && known->second != final_state) ++changed;  // it was completed twice
     }
-    fmt::print("round {}: {} accepted, {} unanswered, {} service kills, {} launcher kills: {}\n", round,
+    fmt::print("round {}: {} accepted, {} without an answer, {} service kills, {} launcher kills: {}\n", round,
                accepted_.size(), unanswered_, service_kills_, launcher_kills_, testing::PrintToString(outcomes));
+    EXPECT_EQ(accepted_.size(), static_cast<size_t>(kJobs));
     for (const auto& [outcome, count] : outcomes)
       EXPECT_TRUE(outcome == "succeeded exited" || outcome == "failed lost") << outcome << " x" << count;
   }
