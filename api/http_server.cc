@@ -20,6 +20,7 @@
 
 #include "api/auth.h"
 #include "api/http_session.h"
+#include "api/tls.h"
 #include "base/check.h"
 #include "base/log.h"
 
@@ -39,9 +40,11 @@ class Server final : public HttpServer, public SessionHost {
   ~Server() override {
     Stop();
     listeners_.clear();
+    work_.reset();
     context_.reset();
   }
 
+  Result<void> UseTls(const std::string& certificate, const std::string& key);
   void Run(HttpListeners listeners);
   size_t connections() const override { return connections_; }
   void Stop() override;
@@ -77,6 +80,7 @@ class Server final : public HttpServer, public SessionHost {
   WorkerPool& pool_;
   std::unique_ptr<asio::io_context> context_ = std::make_unique<asio::io_context>(1);
   asio::executor_work_guard<Executor> work_;
+  std::unique_ptr<asio::ssl::context> tls_;  // of TCP; none: plain
   std::vector<std::shared_ptr<Listener>> listeners_;
   std::unordered_set<Session*> sessions_;
   size_t body_bytes_ = 0;
@@ -153,9 +157,15 @@ bool Server::AcceptOne(Listener& listener) {
   }
   const asio::generic::stream_protocol protocol(listener.unix_socket ? AF_UNIX : AF_INET, 0);
   Socket connection(executor(), protocol, socket.release());
-  const auto session = std::make_shared<Session>(*this, std::move(connection), std::move(peer));
+  const auto session = std::make_shared<Session>(*this, std::move(connection), std::move(peer),
+                                                 listener.unix_socket ? nullptr : tls_.get());
   asio::co_spawn(executor(), Session::Serve(session), asio::detached);
   return true;
+}
+
+Result<void> Server::UseTls(const std::string& certificate, const std::string& key) {
+  tls_ = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_server);
+  return LoadTls(tls_->native_handle(), certificate, key);
 }
 
 void Server::Run(HttpListeners listeners) {
@@ -196,7 +206,7 @@ bool Server::WaitUntilEmpty(milliseconds timeout) {
 }
 
 void Server::Stop() {
-  if (std::exchange(stopped_, true)) return;
+  if (std::exchange(stopped_, true) || !thread_.joinable()) return;
   asio::post(executor(), [this] { BeginStop(); });
   if (!WaitUntilEmpty(limits_.stop_time)) {
     asio::post(executor(), [this] { CloseAll(); });
@@ -224,6 +234,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpLimits& limits, 
     LogWarn("fewer_connections",
             {{"connections", fitting.connections}, {"wanted", limits.connections}, {"because", "RLIMIT_NOFILE"}});
   auto server = std::make_unique<Server>(fitting, service, pool);
+  if (!listeners.tls_certificate.empty()) TRY(server->UseTls(listeners.tls_certificate, listeners.tls_key));
   server->Run(std::move(listeners));
   return server;
 }

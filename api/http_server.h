@@ -32,11 +32,14 @@ struct HttpLimits {
 struct HttpListeners {
   Fd unix_socket;
   Fd tcp;  // may be none
+  // PEM files: with them TCP is TLS 1.2 or newer. The certificate's file has its chain behind it.
+  std::string tls_certificate;
+  std::string tls_key;
 };
 
 class HttpServer {
  public:
-  // `service` and `pool` outlive it.
+  // `service` and `pool` outlive it. kInvalid for TLS files that cannot be used.
   static Result<std::unique_ptr<HttpServer>> Start(const HttpLimits& limits, HttpListeners listeners,
                                                    HttpService& service, WorkerPool& pool);
   virtual ~HttpServer() = default;

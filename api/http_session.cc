@@ -10,6 +10,7 @@ namespace caisson::api {
 namespace {
 
 constexpr size_t kWriteSliceBytes = 64 << 10;  // what write_time is for
+constexpr size_t kTlsRecordBytes = 16 << 10;
 constexpr size_t kMaxLingerBytes = 4 << 20;
 
 }  // namespace
@@ -32,6 +33,7 @@ void Session::Disarm() {
 
 Task<bool> Session::ReadMore() {
   if (expired_) co_return false;
+  if (tls_) co_return co_await ReadMoreTls();
   // Waiting holds no buffer: four thousand idle connections cost little.
   const auto [error] = co_await socket_.async_wait(Socket::wait_read, kTask);
   if (error) co_return false;
@@ -44,6 +46,29 @@ Task<bool> Session::ReadMore() {
   if (input_.empty()) input_.shrink_to_fit();
   if (read_error == asio::error::would_block) co_return true;
   co_return !read_error && got > 0;
+}
+
+Task<bool> Session::ReadMoreTls() {
+  const size_t before = input_.size();
+  input_.resize(std::min(before + kTlsRecordBytes, kMaxInputBytes));
+  const asio::mutable_buffer room(input_.data() + before, input_.size() - before);
+  const auto [error, got] = co_await tls_->async_read_some(room, kTask);
+  input_.resize(before + got);
+  co_return !error && got > 0;
+}
+
+Task<bool> Session::BeginTls() {
+  idle_ = true;
+  Arm(server_.limits().header_time);
+  const auto [error] = co_await tls_->async_handshake(asio::ssl::stream_base::server, kTask);
+  Disarm();
+  co_return !error && !expired_;
+}
+
+// Says that nothing was cut off, and waits a moment for the client to say the same.
+Task<void> Session::EndTls() {
+  Arm(server_.limits().linger_time);
+  co_await tls_->async_shutdown(kTask);
 }
 
 Task<bool> Session::ReadHead(RequestParser& parser, bool first) {
@@ -117,6 +142,10 @@ Task<bool> Session::ReadBody(RequestParser& parser, Request& request, size_t max
 // ---- A request from its first byte to the last of its answer --------------------------------------------------------
 
 Task<void> Session::Serve(std::shared_ptr<Session> self) {
+  if (self->tls_) {
+    const bool begun = co_await self->BeginTls();
+    if (!begun) co_return;
+  }
   bool first = true;
   for (;;) {
     const bool again = co_await self->ServeOne(first);
@@ -124,6 +153,7 @@ Task<void> Session::Serve(std::shared_ptr<Session> self) {
     if (!again || self->server_.stopping()) break;
     first = false;
   }
+  if (self->tls_ && !self->expired_) co_await self->EndTls();
   if (self->unread_) co_await self->Linger();
 }
 
@@ -237,10 +267,17 @@ Task<bool> Session::Write(std::string_view bytes) {
     if (expired_) co_return false;
     const asio::const_buffer slice(bytes.data(), std::min(bytes.size(), kWriteSliceBytes));
     Arm(server_.limits().write_time);
-    const auto [error, written] = co_await asio::async_write(socket_, slice, kTask);
+    bool written = false;
+    if (tls_) {
+      const auto [error, size] = co_await asio::async_write(*tls_, slice, kTask);
+      written = !error;
+    } else {
+      const auto [error, size] = co_await asio::async_write(socket_, slice, kTask);
+      written = !error;
+    }
     Disarm();
-    if (error) co_return false;
-    bytes.remove_prefix(written);
+    if (!written) co_return false;
+    bytes.remove_prefix(slice.size());
   }
   co_return true;
 }
@@ -248,6 +285,7 @@ Task<bool> Session::Write(std::string_view bytes) {
 // Closing a socket with unread input resets the connection, and the client may lose the answer that it has not read
 // yet: so the answer's end is said first, and the rest of the request thrown away for a moment.
 Task<void> Session::Linger() {
+  tls_.reset();  // what still comes is thrown away as it is
   error_code ignored;
   socket_.shutdown(Socket::shutdown_send, ignored);
   Arm(server_.limits().linger_time);

@@ -40,8 +40,10 @@ class SessionHost {
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(SessionHost& server, Socket socket, Peer peer)
+  // With `tls` the client must speak TLS; borrowed.
+  Session(SessionHost& server, Socket socket, Peer peer, asio::ssl::context* tls)
       : server_(server), socket_(std::move(socket)), deadline_(server.executor()), peer_(std::move(peer)) {
+    if (tls) tls_ = std::make_unique<TlsStream>(socket_, *tls);
     server_.Enter(this);
   }
   Session(const Session&) = delete;
@@ -66,6 +68,9 @@ class Session : public std::enable_shared_from_this<Session> {
   enum class Call { kAdmit, kHandle, kAdmitAndHandle };
   Task<std::optional<Response>> CallService(Request& request, Call call);
   Task<bool> ReadMore();
+  Task<bool> ReadMoreTls();
+  Task<bool> BeginTls();
+  Task<void> EndTls();
 
   Task<bool> Respond(const Request& request, Response& response);
   Task<bool> SendStream(BodyStream& stream, const Request& request, Framing framing);
@@ -89,6 +94,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   SessionHost& server_;
   Socket socket_;
+  std::unique_ptr<TlsStream> tls_;  // around socket_
   Timer deadline_;
   uint64_t deadline_number_ = 0;  // a deadline that was replaced may still fire: it sees that it is old
   bool expired_ = false;

@@ -14,6 +14,8 @@
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <functional>
@@ -29,6 +31,7 @@ using Executor = asio::io_context::executor_type;  // the type itself: a fifth l
 template <typename T>
 using Task = asio::awaitable<T, Executor>;
 using Socket = asio::basic_stream_socket<asio::generic::stream_protocol, Executor>;
+using TlsStream = asio::ssl::stream<Socket&>;
 using Timer =
     asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>, Executor>;
 inline constexpr asio::as_tuple_t<asio::use_awaitable_t<Executor>> kTask{};

@@ -30,6 +30,8 @@ class Api final : public ApiServer {
     if (!options.listen.empty()) {
       listeners.tcp = TRY(ListenOnTcp(options.listen));
       tcp_port_ = TRY(BoundPort(listeners.tcp.get()));
+      listeners.tls_certificate = options.tls_cert;
+      listeners.tls_key = options.tls_key;
     }
     http_ = TRY(HttpServer::Start({}, std::move(listeners), handlers_, pool_));
     LogInfo(

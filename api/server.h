@@ -25,6 +25,8 @@ struct ApiDependencies {
 struct ApiOptions {
   std::string unix_socket;  // path; an old socket there is replaced
   std::string listen;       // "127.0.0.1:7070", empty for none; port 0 chooses one
+  std::string tls_cert;     // PEM files: with both, TCP is TLS; readable by the service
+  std::string tls_key;
   uint64_t max_body_bytes = 16 << 20;
   uint32_t admin_gid = 0;  // group that is admin on the Unix socket beside root; 0 for none
   std::string version;

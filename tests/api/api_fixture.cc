@@ -69,6 +69,8 @@ void ApiTest::StartServer(uint64_t max_body_bytes, uint32_t admin_gid) {
   server_.reset();
   auto server = ApiServer::Start({.unix_socket = directory_.file("caisson.sock"),
                                   .listen = "127.0.0.1:0",
+                                  .tls_cert = tls_cert_,
+                                  .tls_key = tls_key_,
                                   .max_body_bytes = max_body_bytes,
                                   .admin_gid = admin_gid,
                                   .version = "1.2.3"},
@@ -96,15 +98,19 @@ HttpResponse ApiTest::Unix(const std::string& method, const std::string& path, s
 }
 
 std::string ApiTest::TcpUrl(const std::string& path) const {
-  return "http://127.0.0.1:" + std::to_string(server_->tcp_port()) + path;
+  return (tls_cert_.empty() ? "http" : "https") + std::string("://127.0.0.1:") + std::to_string(server_->tcp_port()) +
+         path;
 }
 
 HttpResponse ApiTest::Tcp(const std::string& method, const std::string& path, const std::string& token,
                           std::optional<std::string> body, std::vector<std::pair<std::string, std::string>> headers) {
   if (!token.empty()) headers.emplace_back("Authorization", "Bearer " + token);
   HttpClient client;
-  auto response =
-      client.Perform({.method = method, .url = TcpUrl(path), .headers = std::move(headers), .body = std::move(body)});
+  auto response = client.Perform({.method = method,
+                                  .url = TcpUrl(path),
+                                  .headers = std::move(headers),
+                                  .body = std::move(body),
+                                  .ca_file = tls_cert_});
   EXPECT_TRUE(response) << response.error().message;
   return response ? *response : HttpResponse{};
 }

@@ -56,6 +56,9 @@ class ApiTest : public ::testing::Test {
   void OpenStore();
 
   void StartServer(uint64_t max_body_bytes = 1 << 20, uint32_t admin_gid = 0);
+  // TCP of the servers started after it is TLS, with this certificate.
+  std::string tls_cert_;
+  std::string tls_key_;
   // Another tenant beside `default`.
   void AddTenant(const std::string& name);
 
