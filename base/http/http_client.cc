@@ -86,8 +86,8 @@ int OnProgress(void* user, curl_off_t, curl_off_t downloaded, curl_off_t, curl_o
   if (request.cancelled && request.cancelled->load()) {
     transfer.error = Error{ErrorCode::kCancelled, "cancelled", 0};
   } else if (request.silence_timeout.count() > 0 && now - transfer.last_news > request.silence_timeout) {
-    transfer.error = Error{ErrorCode::kUnavailable,
-                           fmt::format("nothing came for {} seconds", request.silence_timeout.count()), 0};
+    transfer.error =
+        Error{ErrorCode::kUnavailable, fmt::format("nothing came for {} seconds", request.silence_timeout.count()), 0};
   }
   return transfer.error ? 1 : 0;
 }
