@@ -148,6 +148,10 @@ Result<void> Start(Service& service, const Settings& settings) {
   service.api =
       TRY_IN("start the API", api::ApiServer::Start({.unix_socket = std::string(kRunDir) + "/caisson.sock",
                                                      .listen = settings.listen,
+                                                     .tls_cert = settings.tls_cert,
+                                                     .tls_key = settings.tls_key,
+                                                     .tls_cert = settings.tls_cert,
+                                                     .tls_key = settings.tls_key,
                                                      .max_body_bytes = static_cast<uint64_t>(settings.body_bytes),
                                                      .admin_gid = GroupNumber(settings.admin_group),
                                                      .version = CAISSON_VERSION},

@@ -39,6 +39,13 @@ auto Between(T Settings::*field, T least, T most) {
   };
 }
 
+auto AbsoluteOrEmpty(StringField field) {
+  return [=](const Settings& settings) -> std::optional<std::string> {
+    if ((settings.*field).empty() || (settings.*field).starts_with("/")) return std::nullopt;
+    return fmt::format("\"{}\" is not an absolute path", EscapeForLog(settings.*field));
+  };
+}
+
 auto Absolute(StringField field) {
   return [=](const Settings& settings) -> std::optional<std::string> {
     if ((settings.*field).starts_with("/")) return std::nullopt;
@@ -72,6 +79,11 @@ const std::vector<Setting>& Table() {
       {"run_dir", &S::run_dir, "DIR", "where the socket caisson.sock is made", Absolute(&S::run_dir)},
       {"listen", &S::listen, "ADDR:PORT", "also answer HTTP there; callers need a token", RefuseListen},
       {"insecure_listen", &S::insecure_listen, "", "allow `listen` beyond loopback although it is not encrypted"},
+      {"tls_cert", &S::tls_cert, "FILE", "PEM certificate with its chain: `listen` speaks TLS",
+       AbsoluteOrEmpty(&S::tls_cert)},
+      {"tls_key", &S::tls_key, "FILE", "its PEM key, readable by the service's user", AbsoluteOrEmpty(&S::tls_key)},
+      {"tls_cert", &S::tls_cert, "FILE", "certificate chain (PEM) of `listen`; the service user reads it"},
+      {"tls_key", &S::tls_key, "FILE", "its private key (PEM)"},
       {"service_user", &S::service_user, "USER", "name or UID:GID that the service runs as"},
       {"admin_group", &S::admin_group, "GROUP", "its members may use the socket, as root may"},
       {"cgroup_parent", &S::cgroup_parent, "PATH", "cgroup v2 directory for the jobs' groups"},
@@ -254,12 +266,14 @@ bool IsLoopbackListen(const std::string& listen) {
 }
 
 Result<void> CheckTogether(const Settings& settings) {
-  if (!settings.listen.empty() && !settings.insecure_listen && !IsLoopbackListen(settings.listen))
-    return Fail(
-        ErrorCode::kInvalid,
-        "listen = \"{}\" would send tokens and payloads unencrypted beyond this host: listen on loopback behind a "
-        "TLS proxy, or say --insecure-listen",
-        settings.listen);
+  if (settings.tls_cert.empty() != settings.tls_key.empty())
+    return Fail(ErrorCode::kInvalid, "tls_cert and tls_key belong together: set both or neither");
+  const bool encrypted = !settings.tls_cert.empty();
+  if (!settings.listen.empty() && !encrypted && !settings.insecure_listen && !IsLoopbackListen(settings.listen))
+    return Fail(ErrorCode::kInvalid,
+                "listen = \"{}\" would send tokens and payloads unencrypted beyond this host: set tls_cert and "
+                "tls_key, listen on loopback behind a TLS proxy, or say --insecure-listen",
+                settings.listen);
   return {};
 }
 

@@ -22,8 +22,10 @@ struct Settings {
   std::string config = "/etc/caisson/caisson.toml";
   std::string data_dir = "/var/lib/caisson";
   std::string run_dir = "/run/caisson";
-  std::string listen;                    // HOST:PORT, empty: no TCP
-  bool insecure_listen = false;          // listen beyond loopback without TLS
+  std::string listen;            // HOST:PORT, empty: no TCP
+  bool insecure_listen = false;  // listen beyond loopback without TLS
+  std::string tls_cert;          // PEM files, both or none: `listen` is TLS
+  std::string tls_key;
   std::string service_user = "caisson";  // name or UID:GID
   std::string admin_group = "caisson";   // group that is admin on the Unix socket; a name or a number
   std::string cgroup_parent;             // path below the cgroup v2 mount; empty: found
@@ -35,6 +37,7 @@ struct Settings {
   int64_t grant_hours = 24;       // how long a right to an image outlives the registry's word
   std::map<std::string, RegistryEntry> registries;
 
+  bool tls() const { return !tls_cert.empty() && !tls_key.empty(); }
   bool best_effort() const { return isolation == "best-effort"; }
 };
 
