@@ -101,7 +101,7 @@ Task<bool> Session::ReadHead(RequestParser& parser, bool first) {
   }
   idle_ = false;
   Disarm();
-  co_return true;
+  co_return !expired_;  // the time may have been over as the last byte came: then nothing is begun
 }
 
 // The whole body, or an answer that says why not.
@@ -136,7 +136,7 @@ Task<bool> Session::ReadBody(RequestParser& parser, Request& request, size_t max
   }
   Disarm();
   request.body = parser.TakeBody();
-  co_return true;
+  co_return !expired_;
 }
 
 // ---- A request from its first byte to the last of its answer --------------------------------------------------------
