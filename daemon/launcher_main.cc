@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -52,6 +53,18 @@ struct Program {
 Result<Program> OpenProgram(const std::string& name) {
   const std::string path = TRY(FindProgram(name));
   return Program{path, TRY(OpenAt(AT_FDCWD, path, O_PATH))};
+}
+
+// Its grants and paths are root's word: nobody else may have a hand in it.
+Result<void> CheckConfigOwner(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return {};  // its absence was judged when it was read
+  const bool others_write = (info.st_mode & S_IWOTH) != 0 || ((info.st_mode & S_IWGRP) != 0 && info.st_gid != 0);
+  if (info.st_uid == 0 && !others_write) return {};
+  return Fail(ErrorCode::kDenied,
+              "the configuration {} must belong to root and be writable by nobody else: chown root:root {} && "
+              "chmod 644 {}",
+              path, path, path);
 }
 
 // Whatever the caller left open is nobody's business here, and a job's least of all.
@@ -121,6 +134,7 @@ Result<Parts> Prepare(const Settings& settings) {
     return Fail(ErrorCode::kDenied,
                 "caissond needs root: it makes namespaces, mounts and cgroups for each job (try sudo)");
   CloseInherited();
+  TRY(CheckConfigOwner(settings.config));
   Parts parts;
   parts.user = TRY(sandbox::ResolveServiceUser(settings.service_user));
   parts.data = TRY(sandbox::DataDirectory::Open(settings.data_dir, parts.user));  // and its lock: one launcher each

@@ -51,6 +51,7 @@ struct StoredLayer {
   bool in_use = false; // open in a rootfs
 };
 
+// Either of the first two may run before the call that made the handle has returned to its caller.
 struct LauncherEvents {
   std::function<void(SandboxHandle, ExitReport)> on_exited;
   std::function<void(WorkerHandle, WorkerExit)> on_worker_done;

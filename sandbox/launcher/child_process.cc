@@ -14,6 +14,7 @@
 #include <cerrno>
 
 #include "base/check.h"
+#include "base/io.h"
 
 namespace caisson::sandbox {
 
@@ -56,6 +57,11 @@ void EndWithLauncher(int liveness_read, int liveness_write) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   pollfd launcher{liveness_read, POLLIN, 0};
   if (::poll(&launcher, 1, 0) != 0) ::_exit(127);  // hung up: the launcher died before the line above
+}
+
+void SetOomScore(int score) {
+  const Fd file(::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  (void)WriteAll(file.get(), std::to_string(score));
 }
 
 Result<void> ArrangeDescriptors(std::initializer_list<int> descriptors) {

@@ -37,6 +37,10 @@ void KillChild(int pidfd, int signal);
 // already, which the liveness pipe tells by POLLHUP: hence the child's own copy of its write end is closed first.
 void EndWithLauncher(int liveness_read, int liveness_write);
 
+// In the child, with the host's /proc in sight: how soon the kernel ends it for want of memory, from 0 like any
+// process to 1000 first of all. The launcher's own protection is not its children's.
+void SetOomScore(int score);
+
 // Moves descriptors to the numbers 0, 1, 2, ...; those that are to survive an exec. Everything above is closed on exec.
 // A negative number leaves that place as it is.
 Result<void> ArrangeDescriptors(std::initializer_list<int> descriptors);

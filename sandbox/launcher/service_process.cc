@@ -93,6 +93,7 @@ Result<void> Execute(int program) {
 // In the child. Returns only with an error.
 Result<void> Become(const ServiceOptions& options, int channel, int settings) {
   TRY(MakeMounts(options));
+  SetOomScore(0);
   const Fd nothing = TRY(OpenAt(AT_FDCWD, "/dev/null", O_RDONLY));
   TRY(DropAllPrivileges(options.user.uid, options.user.gid));
   EndWithLauncher(options.liveness_read, options.liveness_write);
@@ -151,14 +152,8 @@ void ServiceProcess::OnDeath() {
   pidfd_.reset();
   events_.on_gone();
   if (ending_) return events_.on_ended();
-  if (replacing_) {
-    replacing_ = false;
-    Result<Fd> program = OpenOnHost(options_.host_mount_namespace, options_.program_path);
-    if (program) {
-      options_.program = std::move(*program);
-    } else {
-      LogError("service_not_replaced", {{"error", program.error().message}, {"action", "the old program is started"}});
-    }
+  if (std::exchange(replacing_, false)) {
+    TakeProgramAtPath();
     backoff_ = std::chrono::milliseconds(0);
   } else {
     LogError("service_died", {{"signaled", end && end->signaled}, {"status", end ? end->status : -1}});
@@ -179,8 +174,18 @@ void ServiceProcess::StartLater() {
   });
 }
 
+void ServiceProcess::TakeProgramAtPath() {
+  Result<Fd> program = OpenOnHost(options_.host_mount_namespace, options_.program_path);
+  if (program) {
+    options_.program = std::move(*program);
+  } else {
+    LogError("service_not_replaced", {{"error", program.error().message}, {"action", "the old program is started"}});
+  }
+}
+
 void ServiceProcess::Replace() {
-  if (ending_ || replacing_ || !pidfd_) return;
+  if (ending_ || replacing_) return;
+  if (!pidfd_) return TakeProgramAtPath();  // between two: the next one is the new program already
   replacing_ = true;
   KillChild(pidfd_.get(), SIGHUP);
 }

@@ -49,6 +49,7 @@ class ServiceProcess {
 
  private:
   void OnDeath();
+  void TakeProgramAtPath();
   void StartLater();
 
   EventLoop& loop_;

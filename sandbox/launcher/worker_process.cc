@@ -137,6 +137,7 @@ Result<void> Execute(const WorkerRequest& request) {
 // In the child. Returns only with an error.
 Result<void> Become(const WorkerRequest& request, const Preparation& made, const Environment& environment) {
   TRY(MakeMounts(made, environment));
+  SetOomScore(500);
   TRY(SetLimits());
   TRY(EnterUserNamespace(made));
   EndWithLauncher(environment.liveness_read.get(), environment.liveness_write.get());

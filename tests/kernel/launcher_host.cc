@@ -46,7 +46,9 @@ Result<void> Serve(Fd channel, const std::string& data_dir, const LauncherTestOp
   server_options.worker_deadline = test.worker_deadline;
   server_options.send_deadline = test.send_deadline;
   server_options.node_json = "{\"node\":true}";
-  const auto server = TRY(Server::Start(loop, environment, server_options));
+  std::unique_ptr<Server> server;
+  server_options.on_shutdown = [&] { loop.After(std::chrono::milliseconds(0), [&] { server->Disconnect(); }); };
+  server = TRY(Server::Start(loop, environment, server_options));
   server->Connect(std::move(channel));
   const std::function<void()> check = [&] {
     if (server->connected()) {

@@ -9,6 +9,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cstring>
+#include <random>
+
 #include "base/io.h"
 #include "sandbox/protocol.h"
 #include "tests/kernel/launcher_host.h"
@@ -235,6 +238,16 @@ TEST_F(LauncherServerTest, EndingAllLeavesNoProcess) {
   for (const pid_t pid : processes) EXPECT_NE(::kill(pid, 0), 0);
 }
 
+TEST_F(LauncherServerTest, ShutdownIsAnsweredAndEndsTheChannel) {
+  Start();
+  Run(OpenBusybox(), Shell("sleep 1000"));
+  ASSERT_TRUE(client->Shutdown());
+  events.WaitForClose();
+  const auto list = client->List();
+  ASSERT_FALSE(list);
+  EXPECT_EQ(list.error().code, ErrorCode::kUnavailable);
+}
+
 // ---- A hostile service ------------------------------------------------------------------------------------------
 
 class LauncherHostileServiceTest : public LauncherServerTest {
@@ -310,13 +323,35 @@ TEST_F(LauncherHostileServiceTest, TooManyDescriptorsAreRefusedAndClosed) {
   item->cmsg_level = SOL_SOCKET;
   item->cmsg_type = SCM_RIGHTS;
   item->cmsg_len = CMSG_LEN(200 * sizeof(int));
-  memcpy(CMSG_DATA(item), many.data(), 200 * sizeof(int));
+  std::memcpy(CMSG_DATA(item), many.data(), 200 * sizeof(int));
   ASSERT_GT(::sendmsg(channel.get(), &message, 0), 0);
   const auto packet = ReceivePacket(channel.get(), Waiting::kBlock);
   ASSERT_TRUE(packet);
   EXPECT_FALSE(std::get<protocol::Reply>(*protocol::DecodeAnswer((*packet)->bytes)).result);
   EXPECT_TRUE(Ask(list).result);
   EXPECT_TRUE(Eventually([&] { return CountDescriptors() == before; })) << CountDescriptors() << " != " << before;
+}
+
+TEST_F(LauncherHostileServiceTest, RandomFieldsAreAnsweredAndLeaveNothing) {
+  StartBare();
+  const std::string list = protocol::Encode(1, protocol::Request(protocol::List{}));
+  ASSERT_TRUE(Ask(list).result);
+  const size_t before = CountDescriptors();
+  std::mt19937 random(1);
+  const Fd file = *MakeSealedMemfd("strings", std::string("sh\0", 3));
+  const int descriptors[] = {file.get(), file.get()};
+  for (int verb = 1; verb < static_cast<int>(protocol::Verb::kShutdown); ++verb) {
+    const size_t size = protocol::MessageBytes(static_cast<protocol::Verb>(verb));
+    for (int i = 0; i < 100; ++i) {
+      std::string message = list.substr(0, 6);
+      message += std::string({static_cast<char>(verb), '\0'});
+      while (message.size() < size) message.push_back(static_cast<char>(random() % 4 == 0 ? random() : 0));
+      Ask(message, std::span(descriptors, random() % 3));
+    }
+  }
+  EXPECT_TRUE(Ask(list).result);
+  EXPECT_TRUE(Eventually([&] { return CountDescriptors() == before; })) << CountDescriptors() << " != " << before;
+  EXPECT_TRUE(NamesIn(tmp()).empty());
 }
 
 TEST_F(LauncherHostileServiceTest, WhoAsksWithoutReadingIsCutOff) {

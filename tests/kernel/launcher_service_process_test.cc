@@ -111,6 +111,7 @@ TEST_F(ServiceProcessTest, TheServiceHasNoRightAndSeesOnlyItsOwnDirectories) {
   EXPECT_THAT(report, HasSubstr("ids 59998 59997 0\n"));
   EXPECT_THAT(report, HasSubstr("descriptors 5\n"));
   EXPECT_THAT(report, HasSubstr("no_new_privs 1\n"));
+  EXPECT_THAT(report, HasSubstr("oom score 0\n"));
   EXPECT_THAT(report, ::testing::AnyOf(HasSubstr("mnt data run \n"), HasSubstr("mnt run data \n")));
   EXPECT_THAT(report, HasSubstr("write -" + std::to_string(EROFS)));
   EXPECT_THAT(report, HasSubstr("run 0\n"));

@@ -56,7 +56,10 @@ void Look() {
   Report("descriptors " + std::to_string(OpenDescriptors()));
   Report("no_new_privs " + std::to_string(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)));
   Report("here " + NamesIn("."));
-  Report("network " + NamesIn("/sys/class/net"));
+  char score[8] = {};
+  const int file = open("/proc/self/oom_score_adj", O_RDONLY);
+  if (read(file, score, sizeof score - 1) > 0) Report(std::string("oom score ") + score);
+  close(file);
 }
 
 void LookAtLayers() {

@@ -69,6 +69,7 @@ TEST_F(LauncherStoreTest, AWorkerHasIdsNamespacesAndThreeDescriptorsOfItsOwn) {
   EXPECT_THAT(report, HasSubstr("descriptors 3\n"));
   EXPECT_THAT(report, HasSubstr("no_new_privs 1\n"));
   EXPECT_THAT(report, HasSubstr("here out \n"));
+  EXPECT_THAT(report, HasSubstr("oom score 500\n"));
 }
 
 TEST_F(LauncherStoreTest, AFinishedWorkersDirectoryBecomesALayerWithTheImagesIds) {
