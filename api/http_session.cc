@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kWriteSliceBytes = 64 << 10;  // what write_time is for
 constexpr size_t kTlsRecordBytes = 16 << 10;
 constexpr size_t kMaxLingerBytes = 4 << 20;
+constexpr milliseconds kBusyPause{100};  // while the pool is full
 
 }  // namespace
 
@@ -246,8 +247,8 @@ Task<bool> Session::SendStream(BodyStream& stream, const Request& request, Frami
     } else if (server_.stopping()) {
       break;  // a whole body without an end event: the reader comes back with its position
     } else {
-      const bool woken = co_await wake_->Wait(server_.limits().keep_alive_time);
-      if (!woken) sent = co_await SendPiece(stream.KeepAlive(), framing);
+      const bool woken = co_await wake_->Wait(ran ? server_.limits().keep_alive_time : kBusyPause);
+      if (!woken && ran) sent = co_await SendPiece(stream.KeepAlive(), framing);
     }
   }
   wake_.reset();
