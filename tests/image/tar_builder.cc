@@ -43,6 +43,7 @@ std::string TarBuilder::Header(const TarItem& item, uint64_t size) {
   Put(block, 257, item.magic);
   PutNumber(block, 329, 8, item.device_major);
   PutNumber(block, 337, 8, item.device_minor);
+  if (item.patch) item.patch(block);
   unsigned sum = 0;
   for (const char c : block) sum += static_cast<unsigned char>(c);
   Put(block, 148, fmt::format("{:06o}", sum));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,6 +26,7 @@ struct TarItem {
   // Overrides what the header says; the content stays.
   int64_t claimed_size = -1;
   std::string magic = std::string("ustar\00000", 8);
+  std::function<void(std::string& block)> patch = {};  // changes the header before its checksum is made
 };
 
 class TarBuilder {

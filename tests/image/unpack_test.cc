@@ -135,7 +135,20 @@ TEST_F(UnpackTest, LongNamesInPaxAndGnuForm) {
   EXPECT_EQ(ContentOf(path + "2"), "gnu");
 }
 
-TEST_F(UnpackTest, OldGnuAndPaxSparseFilesHaveTheirHoles) {
+TEST_F(UnpackTest, OldGnuSparseFilesHaveTheirHoles) {
+  TarItem item{.path = "s", .type = 'S', .magic = std::string("ustar  \0", 8)};
+  item.patch = [](std::string& block) {
+    block.replace(386, 24, std::string("00000010000\0", 12) + std::string("00000000005\0", 12));  // 5 bytes at 4096
+    block.replace(410, 24, std::string("00000023420\0", 12) + std::string("00000000000\0", 12));  // nothing at 10000
+    block.replace(483, 12, std::string("00000023420\0", 12));                                     // 10000 in all
+  };
+  Unpack(TarBuilder().Raw(TarBuilder::Header(item, 5)).Raw("hello").File("after", "x"));
+  EXPECT_EQ(StatOf("s").st_size, 10000);
+  EXPECT_EQ(ContentOf("s").substr(4096, 6), std::string("hello\0", 6));
+  EXPECT_EQ(ContentOf("after"), "x");
+}
+
+TEST_F(UnpackTest, PaxSparseFilesHaveTheirHoles) {
   // GNU 1.0: the map stands in front of the data.
   std::string body = "1\n8192\n5\n";
   body.resize(512, '\0');
