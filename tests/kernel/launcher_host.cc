@@ -267,6 +267,15 @@ std::set<pid_t> LauncherTest::Descendants() const {
 
 size_t LauncherTest::CountDescriptors() const { return NamesIn("/proc/" + std::to_string(launcher_) + "/fd").size(); }
 
+size_t LauncherTest::SettledDescriptors() const {
+  size_t last = 0;
+  CHECK(Eventually([&] {
+    const size_t now = CountDescriptors();
+    return std::exchange(last, now) == now;
+  }));
+  return last;
+}
+
 size_t LauncherTest::CountMounts() const {
   std::ifstream file("/proc/" + std::to_string(launcher_) + "/mountinfo");
   size_t lines = 0;

@@ -71,6 +71,7 @@ class LauncherTest : public ::testing::Test {
   pid_t launcher() const { return launcher_; }
   std::set<pid_t> Descendants() const;  // of the launcher, janitors excluded
   size_t CountDescriptors() const;      // that the launcher holds
+  size_t SettledDescriptors() const;    // the same, once it has closed what its last answers needed
   size_t CountMounts() const;           // in its namespace
 
   std::string data_dir_;

@@ -9,8 +9,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <random>
+#include <thread>
 
 #include "base/io.h"
 #include "sandbox/protocol.h"
@@ -200,15 +202,30 @@ TEST_F(LauncherServerTest, NothingIsLeftAfterManyLaunches) {
   round();
   const size_t mounts = CountMounts();
   ASSERT_TRUE(Eventually([&] { return client->List()->empty() && Descendants().empty(); }));
-  size_t descriptors = 0;  // once what ended has been released
-  EXPECT_TRUE(Eventually([&] {
-    const size_t now = CountDescriptors();
-    return std::exchange(descriptors, now) == now;
-  }));
+  const size_t descriptors = SettledDescriptors();
   for (int i = 0; i < 5; ++i) round();
   EXPECT_TRUE(Eventually([&] { return CountDescriptors() <= descriptors; }))
       << CountDescriptors() << " descriptors instead of " << descriptors;
   EXPECT_EQ(CountMounts(), mounts);
+}
+
+TEST_F(LauncherServerTest, ManyThreadsLaunchAndEachGetsItsOwnExit) {
+  Start();
+  const RootfsHandle rootfs = OpenBusybox();
+  std::vector<std::thread> threads;
+  std::atomic<int> right = 0;
+  for (int i = 0; i < 6; ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 8; ++round) {
+        const std::string word = std::to_string(i) + "-" + std::to_string(round);
+        const Launched launched = Run(rootfs, Shell("echo " + word + "; exit " + std::to_string(i)));
+        const ExitReport report = events.WaitForExit(launched.handle);
+        if (report.status == i && ReadToEnd(launched.stdout_pipe.get()) == word + "\n") ++right;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(right, 48);
 }
 
 // ---- Ends -------------------------------------------------------------------------------------------------------
@@ -282,7 +299,7 @@ TEST_F(LauncherHostileServiceTest, DescriptorsOfTheWrongKindAreRefusedAndClosed)
   StartBare();
   const std::string list = protocol::Encode(1, protocol::Request(protocol::List{}));
   ASSERT_TRUE(Ask(list).result);
-  const size_t before = CountDescriptors();
+  const size_t before = SettledDescriptors();
   const Fd root(::open("/", O_PATH | O_CLOEXEC));
   const Fd directory(::open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const Fd proc(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
@@ -310,7 +327,7 @@ TEST_F(LauncherHostileServiceTest, TooManyDescriptorsAreRefusedAndClosed) {
   StartBare();
   const std::string list = protocol::Encode(1, protocol::Request(protocol::List{}));
   ASSERT_TRUE(Ask(list).result);
-  const size_t before = CountDescriptors();
+  const size_t before = SettledDescriptors();
   std::vector<int> many(200, STDERR_FILENO);
   alignas(cmsghdr) char control[CMSG_SPACE(200 * sizeof(int))] = {};
   iovec part{const_cast<char*>(list.data()), list.size()};
@@ -336,7 +353,7 @@ TEST_F(LauncherHostileServiceTest, RandomFieldsAreAnsweredAndLeaveNothing) {
   StartBare();
   const std::string list = protocol::Encode(1, protocol::Request(protocol::List{}));
   ASSERT_TRUE(Ask(list).result);
-  const size_t before = CountDescriptors();
+  const size_t before = SettledDescriptors();
   std::mt19937 random(1);
   const Fd file = *MakeSealedMemfd("strings", std::string("sh\0", 3));
   const int descriptors[] = {file.get(), file.get()};
