@@ -21,6 +21,7 @@ namespace {
 
 constexpr size_t kMaxFileBytes = 64 << 10;
 constexpr uint32_t kCpuPeriodMicros = 100'000;
+constexpr int kMaxNameTries = 1000;
 
 Result<void> WriteFile(int directory, const std::string& name, std::string_view value) {
   const Fd file = TRY(OpenAt(directory, name, O_WRONLY));
@@ -274,8 +275,14 @@ Result<void> Cgroups::WriteLimits(int directory, const Limits& limits) const {
 
 Result<Cgroup> Cgroups::Make(const std::string& name, const Limits& limits) {
   if (!available()) return Cgroup();
-  const std::string full = fmt::format("{}{}.{}", prefix_, name, made_++);
-  if (::mkdirat(parent_.get(), full.c_str(), 0755) != 0) return FailErrno(errno, "make cgroup {}", full);
+  std::string full;
+  int made = -1;
+  for (int tries = 0; made != 0 && tries < kMaxNameTries; ++tries) {  // an earlier launcher's may still be there
+    full = fmt::format("{}{}.{}", prefix_, name, made_++);
+    made = ::mkdirat(parent_.get(), full.c_str(), 0755);
+    if (made != 0 && errno != EEXIST) break;
+  }
+  if (made != 0) return FailErrno(errno, "make cgroup {}", full);
   Fd parent(::fcntl(parent_.get(), F_DUPFD_CLOEXEC, 0));
   Result<Fd> directory = OpenDirectory(parent_.get(), full);
   Result<void> written = directory && parent ? WriteLimits(directory->get(), limits)

@@ -27,8 +27,9 @@ constexpr rlimit Both(rlim_t value) { return rlimit{value, value}; }
 Result<ResourceLimits> JobResourceLimits(const Limits& limits, uint32_t unenforced) {
   ResourceLimits wanted;
   wanted.fill(Both(RLIM_INFINITY));  // CPU, RSS, LOCKS; AS too, which would break Go, the JVM and sanitizers
-  // A page above the scratch space: a full disk is to answer ENOSPC, not kill by SIGXFSZ.
-  wanted[RLIMIT_FSIZE] = Both(limits.disk_bytes + 4096);
+  // Against sparse giants. Not the scratch space's size: that is the file system's, whose full disk answers ENOSPC
+  // where this would kill by SIGXFSZ, and memfd and shm files may be as large as the memory.
+  wanted[RLIMIT_FSIZE] = Both(limits.memory_bytes + 4096);
   if ((unenforced & kUnenforcedMemory) != 0) wanted[RLIMIT_DATA] = Both(limits.memory_bytes);  // of each process
   wanted[RLIMIT_STACK] = rlimit{8 << 20, 64 << 20};
   wanted[RLIMIT_CORE] = Both(1);  // not 0: only 1 keeps the kernel from starting a core handler on the host

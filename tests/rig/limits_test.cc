@@ -72,6 +72,7 @@ TEST_F(LimitsTest, PayloadIsChargedToTheJob) {
   EXPECT_TRUE(result.report.oom);
   const RunResult alone = host_.Run(Small("dd if=/dev/zero of=/dev/shm/fill bs=1M count=22; echo survived"));
   EXPECT_EQ(alone.out, "survived\n") << alone.err;
+  EXPECT_FALSE(alone.report.oom);
 }
 
 TEST_F(LimitsTest, PeakMemoryIsMeasured) {
@@ -118,7 +119,7 @@ TEST_F(LimitsTest, KillEndsAForkBomb) {
 }
 
 TEST_F(LimitsTest, LimitsStandInTheCgroup) {
-  const Result<Cgroup> cgroup = host_.environment().cgroups.Make("limits", Small("").limits);
+  Result<Cgroup> cgroup = host_.environment().cgroups.Make("limits", Small("").limits);
   ASSERT_TRUE(cgroup.has_value()) << cgroup.error().message;
   const auto read = [&](const char* name) {
     const Fd file = *OpenAt(cgroup->directory(), name, O_RDONLY);
@@ -128,6 +129,7 @@ TEST_F(LimitsTest, LimitsStandInTheCgroup) {
   EXPECT_EQ(read("memory.oom.group"), "1\n");
   EXPECT_EQ(read("pids.max"), "17\n");
   EXPECT_EQ(read("cpu.max"), "100000 100000\n");
+  EXPECT_TRUE(cgroup->Remove().has_value());
 }
 
 }  // namespace
