@@ -88,7 +88,7 @@ struct ExitReport {
   bool timed_out = false;    // the launcher's timer started the stop sequence
   bool stopped = false;      // Stop() did
   bool oom = false;          // memory.events counted an oom_kill
-  bool disk_full = false;    // no free block or inode was left in the upper at the reap
+  bool disk_full = false;    // no free block or inode was left in the upper or /tmp at the reap
   bool foreign_abi = false;  // SIGSYS by a system call of another ABI
   std::string step;          // of kSetupFailed
   Usage usage;
