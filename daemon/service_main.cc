@@ -150,8 +150,6 @@ Result<void> Start(Service& service, const Settings& settings) {
                                                      .listen = settings.listen,
                                                      .tls_cert = settings.tls_cert,
                                                      .tls_key = settings.tls_key,
-                                                     .tls_cert = settings.tls_cert,
-                                                     .tls_key = settings.tls_key,
                                                      .max_body_bytes = static_cast<uint64_t>(settings.body_bytes),
                                                      .admin_gid = GroupNumber(settings.admin_group),
                                                      .version = CAISSON_VERSION},

@@ -82,8 +82,6 @@ const std::vector<Setting>& Table() {
       {"tls_cert", &S::tls_cert, "FILE", "PEM certificate with its chain: `listen` speaks TLS",
        AbsoluteOrEmpty(&S::tls_cert)},
       {"tls_key", &S::tls_key, "FILE", "its PEM key, readable by the service's user", AbsoluteOrEmpty(&S::tls_key)},
-      {"tls_cert", &S::tls_cert, "FILE", "certificate chain (PEM) of `listen`; the service user reads it"},
-      {"tls_key", &S::tls_key, "FILE", "its private key (PEM)"},
       {"service_user", &S::service_user, "USER", "name or UID:GID that the service runs as"},
       {"admin_group", &S::admin_group, "GROUP", "its members may use the socket, as root may"},
       {"cgroup_parent", &S::cgroup_parent, "PATH", "cgroup v2 directory for the jobs' groups"},

@@ -37,7 +37,6 @@ struct Settings {
   int64_t grant_hours = 24;       // how long a right to an image outlives the registry's word
   std::map<std::string, RegistryEntry> registries;
 
-  bool tls() const { return !tls_cert.empty() && !tls_key.empty(); }
   bool best_effort() const { return isolation == "best-effort"; }
 };
 
