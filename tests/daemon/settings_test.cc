@@ -58,7 +58,7 @@ TEST_F(SettingsTest, ListenBeyondLoopbackIsRefusedUnlessInsecure) {
   EXPECT_EQ(ErrorOf("listen = \"0.0.0.0:7070\"\ninsecure_listen = true\n"), "accepted");
   EXPECT_EQ(ErrorOf("listen = \"127.0.0.1:0\"\n"), "accepted");
   EXPECT_EQ(ErrorOf("listen = \"0.0.0.0:7070\"\ntls_cert = \"/c\"\ntls_key = \"/k\"\n"), "accepted");
-  EXPECT_THAT(ErrorOf("tls_cert = \"/c\"\n"), HasSubstr("go together"));
+  EXPECT_THAT(ErrorOf("tls_cert = \"/c\"\n"), HasSubstr("belong together"));
   EXPECT_THAT(ErrorOf("listen = \"7070\"\n"), HasSubstr("ADDRESS:PORT"));
   EXPECT_EQ(ErrorOf("listen = \"0.0.0.0:7070\"\ntls_cert = \"/c\"\ntls_key = \"/k\"\n"), "accepted");
   EXPECT_THAT(ErrorOf("tls_cert = \"/c\"\n"), HasSubstr("belong together"));
