@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "base/io.h"
+#include "sandbox/launcher/cgroups.h"
 #include "sandbox/launcher/environment.h"
 #include "sandbox/launcher/event_loop.h"
 #include "sandbox/launcher/server.h"
@@ -31,13 +32,15 @@ const Fd host_mounts(::open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC));
 
 std::string ProgramPath() { return fs::read_symlink("/proc/self/exe"); }
 
+std::string InstanceOf(pid_t launcher) { return fmt::format("l{:07x}", launcher); }
+
 // The launcher's whole life, in the child. Its worker is this very program (launcher_stand_in.cc).
 Result<void> Serve(Fd channel, const std::string& data_dir, const LauncherTestOptions& test) {
   const Fd worker(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
   EnvironmentOptions options;
   options.data_dir = data_dir;
   options.init_program = fs::path(ProgramPath()).parent_path() / "caisson-init";
-  options.instance = fmt::format("l{:07x}", ::getpid());
+  options.instance = InstanceOf(::getpid());
   options.best_effort = true;
   Environment environment = TRY(Environment::Prepare(options));
   EventLoop loop = TRY(EventLoop::Open());
@@ -165,6 +168,12 @@ LauncherTest::LauncherTest() {
 
 LauncherTest::~LauncherTest() {
   if (launcher_ > 0) End();
+  if (!killed_instance_.empty()) {  // what the next launcher of this instance would do
+    Result<Cgroups> cgroups = Cgroups::Open("", killed_instance_);
+    CHECK(cgroups.has_value());
+    cgroups->Sweep();
+    cgroups->RemoveParent();
+  }
   std::error_code ignored;
   fs::remove_all(data_dir_, ignored);
 }
@@ -197,8 +206,10 @@ void LauncherTest::End() {
 }
 
 void LauncherTest::KillLauncher() {
+  const std::string instance = InstanceOf(launcher_);
   CHECK(::kill(launcher_, SIGKILL) == 0);
   CHECK(::waitpid(std::exchange(launcher_, -1), nullptr, 0) > 0);
+  killed_instance_ = instance;
 }
 
 // ---- Images -----------------------------------------------------------------------------------------------------

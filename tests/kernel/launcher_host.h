@@ -81,6 +81,7 @@ class LauncherTest : public ::testing::Test {
 
  private:
   pid_t launcher_ = -1;
+  std::string killed_instance_;  // instance of a launcher that was killed
 };
 
 // Everything until the end of file.
