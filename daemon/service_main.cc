@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -42,6 +43,14 @@ Result<Fd> BlockSignals() {
   Fd fd(::signalfd(-1, &signals, SFD_CLOEXEC));
   if (!fd) return FailErrno(errno, "make a signal descriptor");
   return fd;
+}
+
+// Each connection and each running job takes some descriptors; the usual soft limit of 1,024 is for users of select().
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int ReadSignal(const Fd& signals) {
@@ -188,6 +197,7 @@ Result<void> RunUntilSignal(Service& service, const Settings& settings, const Fd
 }
 
 Result<void> Run() {
+  RaiseDescriptorLimit();
   const Fd signals = TRY(BlockSignals());
   const Settings settings = TRY(ReceiveSettings());
   Service service;
