@@ -11,7 +11,8 @@ namespace {
 
 constexpr ChildStep kSteps[] = {
     {"watch parent", WatchParent},
-    {"raise oom score", RaiseOomScore},          // its floor needs rights on the host
+    {"raise oom score", RaiseOomScore},  // its floor needs rights on the host
+    {"reset scheduling", ResetScheduling},
     {"attach output", AttachOutput},             // and everything else close-on-exec, before any path is touched
     {"make mounts private", MakeMountsPrivate},  // before the first mount, or it would reach the launcher's root
     {"attach root", AttachRoot},                 // overlay, made by the launcher from descriptors

@@ -96,6 +96,7 @@ long ExpectMount(ChildContext& context, const char* path, const char* type, cons
 // child_process_steps.cc: what the process is.
 long WatchParent(ChildContext& context);
 long RaiseOomScore(ChildContext& context);
+long ResetScheduling(ChildContext& context);
 long AttachOutput(ChildContext& context);
 long SetHostName(ChildContext& context);
 long BringLoopbackUp(ChildContext& context);

@@ -7,8 +7,10 @@
 #include <linux/seccomp.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -23,8 +25,11 @@ namespace {
 
 using raw::Call;
 
-constexpr char kOomScore[] = "500";  // of all that runs on the host, jobs go first
-constexpr int kClearOfPlaces = 64;   // no descriptor there is one of the few that pid 1 gets
+constexpr char kOomScore[] = "500";                // of all that runs on the host, jobs go first
+constexpr int kIoprioOfProcess = 1;                // IOPRIO_WHO_PROCESS
+constexpr int kIoprioBestEffort4 = (2 << 13) | 4;  // IOPRIO_CLASS_BE
+constexpr long kTimerSlackNanos = 50'000;
+constexpr int kClearOfPlaces = 64;  // no descriptor there is one of the few that pid 1 gets
 
 CAISSON_BARE long Length(const char* text) {
   long length = 0;
@@ -60,6 +65,22 @@ CAISSON_BARE long RaiseOomScore(ChildContext& context) {
   Call(__NR_close, file);
   // A launcher that runs at a higher score itself, and may not lower one, leaves it there.
   return written == -EACCES ? 0 : ErrorOf(written);
+}
+
+// Whatever the launcher was started with. What it may not raise stays: then its operator has lowered it on purpose.
+CAISSON_BARE long ResetScheduling(ChildContext&) {
+  const sched_param normal{};
+  const uint64_t every_processor[16] = {~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL,
+                                        ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL, ~0ULL};
+  const long results[] = {Call(__NR_sched_setscheduler, 0, SCHED_OTHER, &normal),
+                          Call(__NR_setpriority, PRIO_PROCESS, 0, 0),
+                          Call(__NR_ioprio_set, kIoprioOfProcess, 0, kIoprioBestEffort4),
+                          Call(__NR_sched_setaffinity, 0, sizeof every_processor, every_processor),
+                          Call(__NR_prctl, PR_SET_TIMERSLACK, kTimerSlackNanos, 0, 0, 0)};
+  for (const long result : results) {
+    if (result < 0 && result != -EPERM && result != -EACCES) return result;
+  }
+  return 0;
 }
 
 CAISSON_BARE long AttachOutput(ChildContext& context) {

@@ -71,7 +71,7 @@ Result<void> LaunchPlan::MakeFileSystems(const LaunchRequest& request, Environme
   timer.Done("make upper");
   mounts = TRY_IN("make small mounts", MakeSmallMounts(request.spec.limits, ids.base()));
   timer.Done("make small mounts");
-  const std::vector<Fd> layers = TRY(CloneLayers(request.layers_top_first, user_namespace.get()));
+  layers = TRY(CloneLayers(request.layers_top_first, user_namespace.get()));
   root = TRY_IN("assemble overlay", AssembleOverlay(environment.overlay, layers, upper.get()));
   timer.Done("assemble overlay");
   return {};

@@ -42,6 +42,8 @@ struct LaunchPlan {
   Fd user_namespace;
   Fd upper;
   SmallMounts mounts;
+  std::vector<Fd>
+      layers;  // idmapped clones. Kept beyond the clone: dropping one waits for the kernel, and the job need not
   Fd root;
   Pipe status;
   Pipe standard_output;

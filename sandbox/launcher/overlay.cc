@@ -21,52 +21,56 @@ namespace {
 constexpr const char* kWantedOptions[] = {"redirect_dir=nofollow", "metacopy=off", "index=off", "nfs_export=off",
                                           "xino=off"};
 
-// The attached way: mounts beneath the assembly directory for as long as this object lives.
-class Attached {
+// The attached way: a tmpfs of its own beneath the assembly directory, with places for mounts, for as long as this
+// object lives. All are unmounted with it at once: each unmounting by itself would wait for a grace period of the
+// kernel.
+class Bench {
  public:
-  Attached() = default;
-  Attached(const Attached&) = delete;
-  Attached& operator=(const Attached&) = delete;
-  ~Attached() {
-    for (auto path = paths_.rbegin(); path != paths_.rend(); ++path) (void)::umount2(path->c_str(), MNT_DETACH);
+  Bench() = default;
+  Bench(const Bench&) = delete;
+  Bench& operator=(const Bench&) = delete;
+  ~Bench() {
+    if (attached_) (void)::umount2(path_.c_str(), MNT_DETACH);
   }
 
-  Result<void> MakePlace(const std::string& path) {
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return FailErrno(errno, "make {}", path);
+  Result<void> SetUp() {
+    if (::mkdir(path_.c_str(), 0700) != 0 && errno != EEXIST) return FailErrno(errno, "make {}", path_);
+    const Fd tmpfs = TRY(MakeMount("tmpfs", {{"size", "64k"}, {"mode", "0700"}}, 0));
+    TRY(AttachMount(tmpfs.get(), path_.c_str()));
+    attached_ = true;
     return {};
   }
-  Result<void> Attach(int mount, const std::string& path) {
-    TRY(MakePlace(path));
+  Result<std::string> MakePlace(const std::string& name) {
+    const std::string path = path_ + "/" + name;
+    if (::mkdir(path.c_str(), 0700) != 0) return FailErrno(errno, "make {}", path);
+    return path;
+  }
+  Result<std::string> Attach(int mount, const std::string& name) {
+    const std::string path = TRY(MakePlace(name));
     TRY(AttachMount(mount, path.c_str()));
-    paths_.push_back(path);
-    return {};
+    return path;
   }
-  void Add(const std::string& path) { paths_.push_back(path); }
 
  private:
-  std::vector<std::string> paths_;
+  std::string path_ = std::string(kAssemblyPath) + "/now";
+  bool attached_ = false;
 };
 
-std::string Place(const std::string& name) { return std::string(kAssemblyPath) + "/" + name; }
-
 Result<Fd> AssembleAttached(const OverlayMethod& method, std::span<const Fd> layers, int upper) {
-  Attached attached;
+  Bench bench;
+  TRY(bench.SetUp());
   std::string options;
   for (size_t i = 0; i < layers.size(); ++i) {
-    const std::string place = Place(std::to_string(i));
-    TRY(attached.Attach(layers[i].get(), place));
+    const std::string place = TRY(bench.Attach(layers[i].get(), std::to_string(i)));
     options.append(i == 0 ? "lowerdir=" : ":").append(place);
   }
-  const std::string upper_place = Place("upper");
-  TRY(attached.Attach(upper, upper_place));
+  const std::string upper_place = TRY(bench.Attach(upper, "upper"));
   options += fmt::format(",upperdir={0}/{1},workdir={0}/{2}", upper_place, kUpperDirectory, kWorkDirectory);
   for (const std::string& option : method.options) options.append(",").append(option);
-  const std::string merged = Place("merged");
-  TRY(attached.MakePlace(merged));
+  const std::string merged = TRY(bench.MakePlace("merged"));
   if (::mount("overlay", merged.c_str(), "overlay", MS_NOSUID | MS_NODEV, options.c_str()) != 0) {
     return FailErrno(errno, "mount overlay");
   }
-  attached.Add(merged);
   return CloneMount(AT_FDCWD, merged);
 }
 

@@ -8,12 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <memory>
 #include <sstream>
 
+#include "base/check.h"
 #include "base/io.h"
 #include "sandbox/launcher/seccomp_profile.h"
 
@@ -106,26 +108,72 @@ void AppendRule(Program& program, const ArgumentRule& rule) {
   program.push_back(Return(ReturnValue(rule.verdict)));
 }
 
-// The second program: for calls that the first allows, by their arguments. libseccomp has no "first rule that fits"
-// and only one form of a 32-bit comparison, hence this small assembler. A test holds it against the profile.
-Result<Program> CompileArguments() {
-  Program program = {Load(kArchOffset), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
-                     Return(SECCOMP_RET_KILL_PROCESS), Load(kNumberOffset)};
+// What one call's arguments decide; falls off its end nowhere.
+struct ArgumentBlock {
+  uint32_t number;
+  Program program;
+};
+
+Result<std::vector<ArgumentBlock>> CompileArgumentBlocks() {
+  std::vector<ArgumentBlock> blocks;
   const auto rules = ArgumentRules();
   for (size_t first = 0; first < rules.size();) {
-    Program block;
+    Program program;
     size_t next = first;
     for (; next < rules.size() && std::strcmp(rules[next].name, rules[first].name) == 0; ++next) {
-      AppendRule(block, rules[next]);
+      AppendRule(program, rules[next]);
     }
-    block.push_back(Return(SECCOMP_RET_ALLOW));
-    const int number = TRY(NumberOf(rules[first].name));
-    program.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<uint32_t>(number), 1, 0));
-    program.push_back(BPF_STMT(BPF_JMP | BPF_JA, static_cast<uint32_t>(block.size())));
-    program.insert(program.end(), block.begin(), block.end());
+    program.push_back(Return(SECCOMP_RET_ALLOW));
+    blocks.push_back({static_cast<uint32_t>(TRY(NumberOf(rules[first].name))), std::move(program)});
     first = next;
   }
-  program.push_back(Return(SECCOMP_RET_ALLOW));
+  std::sort(blocks.begin(), blocks.end(), [](const auto& a, const auto& b) { return a.number < b.number; });
+  return blocks;
+}
+
+// Where execution goes on for the block of a number, counted from the tree's first instruction; at `none` for others.
+struct Targets {
+  std::vector<size_t> blocks;
+  size_t none;
+};
+
+// A binary search of the number, which is in the accumulator, among blocks[low, high).
+void AppendSearch(Program& tree, const std::vector<ArgumentBlock>& blocks, const Targets& targets, size_t low,
+                  size_t high) {
+  if (high - low == 1) {
+    tree.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, blocks[low].number, 0, 1));
+    tree.push_back(BPF_STMT(BPF_JMP | BPF_JA, static_cast<uint32_t>(targets.blocks[low] - tree.size() - 1)));
+    tree.push_back(BPF_STMT(BPF_JMP | BPF_JA, static_cast<uint32_t>(targets.none - tree.size() - 1)));
+    return;
+  }
+  const size_t middle = low + (high - low) / 2;
+  const size_t branch = tree.size();
+  tree.push_back(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, blocks[middle].number, 0, 0));
+  AppendSearch(tree, blocks, targets, low, middle);
+  tree[branch].jt = static_cast<uint8_t>(tree.size() - branch - 1);
+  AppendSearch(tree, blocks, targets, middle, high);
+}
+
+// The calls that the profile allows by their arguments, in front of the program for the numbers: libseccomp has no
+// "first rule that fits" and only one form of a 32-bit comparison, hence this small assembler. One program and not
+// two, since the kernel runs each once for every number when it is loaded. A test holds both against the profile.
+Program Join(const std::vector<ArgumentBlock>& blocks, const Program& numbers) {
+  Program program = {Load(kArchOffset), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+                     Return(SECCOMP_RET_KILL_PROCESS), Load(kNumberOffset)};
+  const size_t tree_length = 4 * blocks.size() - 1;  // a branch for all leaves but one, three instructions a leaf
+  Targets targets;
+  size_t at = tree_length;
+  for (const ArgumentBlock& block : blocks) {
+    targets.blocks.push_back(at);
+    at += block.program.size();
+  }
+  targets.none = at;
+  Program tree;
+  AppendSearch(tree, blocks, targets, 0, blocks.size());
+  CHECK(tree.size() == tree_length && tree_length < 256);  // its branches have 8 bits
+  program.insert(program.end(), tree.begin(), tree.end());
+  for (const ArgumentBlock& block : blocks) program.insert(program.end(), block.program.begin(), block.program.end());
+  program.insert(program.end(), numbers.begin(), numbers.end());
   return program;
 }
 
@@ -133,8 +181,7 @@ Result<Program> CompileArguments() {
 
 Result<SeccompFilter> SeccompFilter::Compile() {
   SeccompFilter filter;
-  filter.programs_.push_back(TRY(CompileArguments()));
-  filter.programs_.push_back(TRY(CompileNumbers()));
+  filter.programs_.push_back(Join(TRY(CompileArgumentBlocks()), TRY(CompileNumbers())));
   return filter;
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <sstream>
 
@@ -158,6 +159,13 @@ TEST_P(ConfinementTest, ArgumentsArriveAsGiven) {
 }
 
 TEST_P(ConfinementTest, OomScoreIsRaised) { EXPECT_EQ(Output("cat /proc/self/oom_score_adj"), "500\n"); }
+
+TEST_P(ConfinementTest, SchedulingIsNotTheLaunchers) {
+  ASSERT_EQ(::setpriority(PRIO_PROCESS, 0, 5), 0);
+  // Fields 19 and 41 of stat: nice value and policy.
+  EXPECT_EQ(Output("set -- $(cat /proc/self/stat); echo ${19} ${41}"), "0 0\n");
+  ASSERT_EQ(::setpriority(PRIO_PROCESS, 0, 0), 0);
+}
 
 TEST_P(ConfinementTest, NamespaceAndNotificationLimitsHold) {
   EXPECT_EQ(Output("cd /proc/sys/user; cat max_user_namespaces max_net_namespaces max_mnt_namespaces "
