@@ -83,7 +83,8 @@ Daemon::Daemon(const Registry& registry, const DaemonOptions& options)
 
 Daemon::~Daemon() {
   if (testing::Test::HasFailure()) fmt::print(stderr, "-- caissond's log:\n{}\n", log());
-  if (running()) Stop();
+  process_.Signal(SIGTERM);
+  if (running() && !process_.Wait(seconds(2))) Stop();  // the second one does not wait for jobs that still run
   process_ = Process();
   if (cgroup_parent_.empty()) return;
   for (const std::string& name : ListDirectory(cgroup_parent_)) rmdir((cgroup_parent_ + "/" + name).c_str());

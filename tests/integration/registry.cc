@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "base/check.h"
 #include "base/http/http_client.h"
 
@@ -73,6 +75,22 @@ std::string Registry::ManifestOf(const std::string& name, const std::string& ref
                .headers = {{"Accept", "application/vnd.oci.image.manifest.v1+json"}}});
   EXPECT_TRUE(answer && answer->status == 200) << name << ":" << reference;
   return answer ? answer->body : "";
+}
+
+void Registry::PushBusybox() {
+  namespace fs = std::filesystem;
+  std::string key;  // another script or another busybox makes another image
+  for (const char* source : {CAISSON_SOURCE "/scripts/make-image", "/bin/busybox"})
+    key += fmt::format("-{}", fs::last_write_time(source).time_since_epoch().count());
+  const fs::path kept = std::string(CAISSON_PROGRAMS) + "/integration-image" + key;
+  const fs::path storage = directory_.path() + "/storage";
+  std::error_code error;
+  if (fs::exists(kept)) return fs::copy(kept, storage, fs::copy_options::recursive);
+  Push("busybox:1");
+  const fs::path fresh = kept.string() + fmt::format(".{}", getpid());
+  fs::copy(storage, fresh, fs::copy_options::recursive);
+  fs::rename(fresh, kept, error);  // another test may have been faster
+  if (error) fs::remove_all(fresh, error);
 }
 
 void Registry::Tag(const std::string& name, const std::string& old_tag, const std::string& new_tag) {

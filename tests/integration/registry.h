@@ -18,8 +18,8 @@ class Registry {
   std::string Name(const std::string& image) const { return address_ + "/" + image; }
   // Makes an image and pushes it as `image` ("busybox:1"); `options` are make-image's. Returns its digest.
   std::string Push(const std::string& image, std::vector<std::string> options = {});
-  // "busybox:1" as everybody wants it.
-  void PushBusybox() { Push("busybox:1"); }
+  // "busybox:1" as everybody wants it: made once for all tests of a build, in the build directory.
+  void PushBusybox();
   // The same manifest under another tag, without touching a blob.
   void Tag(const std::string& name, const std::string& old_tag, const std::string& new_tag);
 

@@ -99,8 +99,8 @@ TEST_F(RolesTest, JanitorsHaveOneThreadAndNoMoreThanTheLaunchersRights) {
     EXPECT_EQ(Capabilities(status, "CapPrm") & ~kLauncherCapabilities, 0u);
     janitors.push_back(role.name);
   }
-  EXPECT_THAT(janitors, testing::Not(testing::IsEmpty()));
-  EXPECT_THAT(janitors, testing::Each("caisson-janitor"));
+  // One for what finished sandboxes leave, one for the layer store: an unmount never waits behind a syncfs.
+  EXPECT_THAT(janitors, testing::ElementsAre("caisson-janitor", "caisson-janitor"));
 }
 
 TEST_F(RolesTest, TheServiceHoldsNothing) {
