@@ -16,13 +16,14 @@
 namespace caisson::sandbox {
 
 // Greatest accepted values; what is over them is refused before any side effect (docs/SPECIFICATION.md).
-inline constexpr uint32_t kMaxId = 65534;              // ids inside a sandbox are 0..65534
-inline constexpr size_t kMaxGroups = 32;               // supplementary groups
-inline constexpr size_t kMaxLayers = 130;              // fix-up layer and image layers of one rootfs
-inline constexpr size_t kMaxStringBytes = 128 << 10;   // one argument or environment string, NUL included (kernel's MAX_ARG_STRLEN)
-inline constexpr size_t kMaxArgumentBytes = 1 << 20;   // argv and environment together, with 8 bytes a pointer
-inline constexpr size_t kMaxPathBytes = 4095;          // working directory
-inline constexpr uint64_t kMinMemoryBytes = 8 << 20;   // below it setting up fails unpredictably
+inline constexpr uint32_t kMaxId = 65534;  // ids inside a sandbox are 0..65534
+inline constexpr size_t kMaxGroups = 32;   // supplementary groups
+inline constexpr size_t kMaxLayers = 130;  // fix-up layer and image layers of one rootfs
+inline constexpr size_t kMaxStringBytes =
+    128 << 10;  // one argument or environment string, NUL included (kernel's MAX_ARG_STRLEN)
+inline constexpr size_t kMaxArgumentBytes = 1 << 20;  // argv and environment together, with 8 bytes a pointer
+inline constexpr size_t kMaxPathBytes = 4095;         // working directory
+inline constexpr uint64_t kMinMemoryBytes = 8 << 20;  // below it setting up fails unpredictably
 
 struct Attributes {
   uint32_t mode = 0755;  // permission bits with set-id and sticky
@@ -47,7 +48,7 @@ struct Limits {
 };
 
 struct SandboxSpec {
-  std::string id;  // the job's id: hostname and part of the cgroup's name; [a-z0-9-]{1,63}
+  std::string id;                 // the job's id: hostname and part of the cgroup's name; [a-z0-9-]{1,63}
   std::vector<std::string> argv;  // at least one, the first not empty
   std::vector<std::string> env;   // "NAME=value"
   std::string working_dir = "/";  // absolute
@@ -56,7 +57,7 @@ struct SandboxSpec {
   std::vector<uint32_t> groups;
   int stop_signal = 15;
   Limits limits;
-  std::chrono::milliseconds timeout{0};  // from the payload's exec; 0 is none
+  std::chrono::milliseconds timeout{0};     // from the payload's exec; 0 is none
   std::chrono::milliseconds grace{10'000};  // between the stop signal and the kill
   MountPointAttributes mount_points = DefaultMountPointAttributes();
 };
