@@ -239,15 +239,38 @@ TEST(ExitTest, AnInvalidSpecIsRefusedBeforeAnythingIsMade) {
   EXPECT_THAT(sandbox.error().message, HasSubstr("memory"));
 }
 
-TEST(ExitTest, StrictIsolationRefusesWhatTheHostCannotEnforce) {
-  SandboxHost& host = SandboxHost::Get();
-  if (host.environment().cgroups.Unenforceable() == 0) GTEST_SKIP() << "this host enforces everything";
-  host.environment().options.best_effort = false;
-  const Result<Sandbox> sandbox = host.Launch(host.Shell("true"));
-  host.environment().options.best_effort = true;
+// A host without any cgroup2, whatever this one has.
+class WithoutCgroupsTest : public testing::Test {
+ protected:
+  void SetUp() override { std::swap(host_.environment().cgroups, cgroups_); }
+  void TearDown() override {
+    std::swap(host_.environment().cgroups, cgroups_);
+    host_.environment().options.best_effort = true;
+  }
+  SandboxHost& host_ = SandboxHost::Get();
+  Cgroups cgroups_;
+};
+
+TEST_F(WithoutCgroupsTest, StrictIsolationRefusesWhatCannotBeEnforced) {
+  host_.environment().options.best_effort = false;
+  const Result<Sandbox> sandbox = host_.Launch(host_.Shell("true"));
   ASSERT_FALSE(sandbox.has_value());
   EXPECT_EQ(sandbox.error().code, ErrorCode::kUnsupported);
-  EXPECT_THAT(sandbox.error().message, HasSubstr("memory"));
+  EXPECT_THAT(sandbox.error().message, HasSubstr("memory, pids, cpu"));
+}
+
+TEST_F(WithoutCgroupsTest, BestEffortRunsAndSaysWhatIsMissing) {
+  Result<Sandbox> sandbox = host_.Launch(host_.Shell("grep 'Max data' /proc/self/limits | tr -s ' '"));
+  ASSERT_TRUE(sandbox.has_value()) << sandbox.error().message;
+  EXPECT_EQ(sandbox->unenforced(), kUnenforcedMemory | kUnenforcedPids | kUnenforcedCpu);
+  EXPECT_EQ(host_.Finish(*std::move(sandbox)).out, "Max data size 67108864 67108864 bytes \n");
+}
+
+TEST_F(WithoutCgroupsTest, KillEndsTheWholeTree) {
+  const RunResult result = host_.Run(host_.Shell("trap '' TERM; setsid sleep 1000 & echo ready; sleep 1000"), {}, -1,
+                                     [](Sandbox& sandbox) { sandbox.Kill(); });  // comes back: all ends are closed
+  EXPECT_EQ(result.report.kind, Kind::kKilled);
+  EXPECT_TRUE(result.report.usage.cpu_micros.has_value());
 }
 
 }  // namespace
