@@ -32,7 +32,9 @@ TEST(HostStateTest, SeesARunningJob) {
   EXPECT_THAT(came, Contains(StartsWith("fd of launcher ")));
   EXPECT_THAT(came, Contains(StartsWith("fd of caisson-service ")));
   EXPECT_THAT(came, Contains(StartsWith("mount of ")));
-  if (!daemon.cgroup_parent().empty()) EXPECT_THAT(came, Contains(HasSubstr(id)));
+  if (!daemon.cgroup_parent().empty()) {
+    EXPECT_THAT(came, Contains(HasSubstr(id)));
+  }
   EXPECT_EQ(daemon.Caisson({"cancel", "--grace", "0", id}).status, 0);
   daemon.WaitFinal(id);
   ExpectSameState(before, daemon);
