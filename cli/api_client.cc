@@ -49,6 +49,7 @@ std::string Details(const Json& problem) {
   for (const Json& error : problem.ArrayOrEmpty("errors")) {
     const std::string pointer = Printable(error.StringOr("pointer", ""));
     const std::string detail = Printable(error.StringOr("detail", ""));
+    if (!detail.empty() && text.find(detail) != std::string::npos) continue;  // said already
     text += "\n  " + pointer + (pointer.empty() || detail.empty() ? "" : ": ") + detail;
   }
   return text;

@@ -12,13 +12,23 @@
 #include "base/check.h"
 
 namespace caisson::cli {
+namespace {
+
+// A shell starts background jobs of a script with SIGINT ignored, and nohup does so with others: whoever presses Ctrl-C
+// then does not mean us.
+bool IsIgnored(int signal) {
+  struct sigaction action {};
+  return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<CancelOnInterrupt>> CancelOnInterrupt::Start(Endpoint endpoint, Identity identity,
                                                                     const Console& console) {
   std::unique_ptr<CancelOnInterrupt> self(new CancelOnInterrupt(std::move(endpoint), std::move(identity), console));
   sigemptyset(&self->signals_);
-  sigaddset(&self->signals_, SIGINT);
-  sigaddset(&self->signals_, SIGTERM);
+  for (const int signal : {SIGINT, SIGTERM})
+    if (!IsIgnored(signal)) sigaddset(&self->signals_, signal);
   CHECK(pthread_sigmask(SIG_BLOCK, &self->signals_, &self->old_mask_) == 0);
   self->signal_fd_ = Fd(signalfd(-1, &self->signals_, SFD_CLOEXEC | SFD_NONBLOCK));
   self->stop_fd_ = Fd(eventfd(0, EFD_CLOEXEC));

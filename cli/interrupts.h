@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // CancelOnInterrupt: while it lives, the first Ctrl-C (SIGINT) or SIGTERM asks the daemon to cancel the job that this
 // program follows, and the program goes on to report the end. After the first the default action is back: a second one
-// ends the program and leaves the job. One thread of its own; created before any other thread, as the signals must be
-// blocked in all of them.
+// ends the program and leaves the job. A signal that was ignored when the program started stays ignored. One thread of
+// its own; created before any other thread, as the signals must be blocked in all of them.
 #pragma once
 
 #include <signal.h>

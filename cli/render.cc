@@ -37,6 +37,9 @@ std::string CommandText(const JobView& job) { return Printable(fmt::format("{}",
 
 std::string OrDash(std::string text) { return text.empty() ? "-" : text; }
 
+// "host/name:tag@sha256:..." has its digest in a column of its own.
+std::string WithoutDigest(const std::string& reference) { return reference.substr(0, reference.find('@')); }
+
 // A time with its distance: "2026-11-24T20:28:26.123Z (3m12s ago)".
 std::string TimeText(const std::string& time, UnixMillis now) {
   return ParseTime(time) ? fmt::format("{} ({} ago)", time, Age(time, now)) : Printable(time);
@@ -107,7 +110,7 @@ std::string RenderJob(const Json& json, const JobView& job, UnixMillis now) {
 std::string RenderImages(const Json& answer, UnixMillis now) {
   std::vector<std::vector<std::string>> rows;
   for (const Json& image : answer.ArrayOrEmpty("items"))
-    rows.push_back({Printable(image.StringOr("reference", "-")),
+    rows.push_back({Printable(WithoutDigest(image.StringOr("reference", "-"))),
                     Printable(image.StringOr("digest", "-")).substr(0, kDigestWidth),
                     std::to_string(image.IntOr("layers", 0)),
                     FormatSize(static_cast<uint64_t>(image.IntOr("compressed_bytes", 0))),

@@ -176,6 +176,28 @@ TEST(RunTest, FirstInterruptCancelsTheJobAndExitsWith130) {
   EXPECT_THAT(outcome.err, HasSubstr(std::string("job ") + kId + " cancelled"));
 }
 
+TEST(RunTest, AnInterruptThatWasIgnoredAtTheStartStaysIgnored) {
+  struct sigaction ignore {
+  }, old{};
+  ignore.sa_handler = SIG_IGN;
+  sigaction(SIGINT, &ignore, &old);
+  std::atomic<bool> cancelled = false;
+  FakeServer server([&](const FakeRequest& request) -> std::string {
+    if (request.Asks("POST /v1/jobs ")) {
+      kill(getpid(), SIGINT);
+      return HttpAnswer(202, "application/json", JobJson(R"("state":"queued")"));
+    }
+    if (request.Asks("POST")) cancelled = true;
+    if (request.head.find("/logs") != std::string::npos) return HttpStream("event: end\ndata: {}\n\n");
+    return Json200(kSucceeded);
+  });
+  const Outcome outcome = RunCaisson(server.host(), {"run", "busybox"});
+  sigaction(SIGINT, &old, nullptr);
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_EQ(outcome.err, "");
+  EXPECT_FALSE(cancelled);
+}
+
 TEST(ClientTest, ADaemonThatIsNotThereGivesOneClearMessage) {
   const Outcome run = RunCaisson("unix:///nonexistent/caisson.sock", {"run", "busybox"});
   EXPECT_EQ(run.status, 125);

@@ -175,6 +175,13 @@ TEST(ProblemTest, ShowsDetailAndOneLineForEachError) {
   EXPECT_EQ(error.code, ErrorCode::kInvalid);
 }
 
+TEST(ProblemTest, SaysNothingTwice) {
+  EXPECT_EQ(ToError(422, "application/problem+json",
+                    R"({"detail":"/image: is missing","errors":[{"pointer":"/image","detail":"is missing"}]})")
+                .message,
+            "/image: is missing");
+}
+
 TEST(ProblemTest, SaysSomethingForEveryAnswer) {
   EXPECT_EQ(ToError(500, "text/html", "<b>\n").message, "the server answered 500: <b>\\x0a");
   EXPECT_EQ(ToError(404, "application/problem+json", "not json").code, ErrorCode::kNotFound);
@@ -250,6 +257,16 @@ TEST(RenderTest, JobShowsWhatIsKnown) {
                            "Output lost:   2.0 KiB past the log's limit\n"})
     EXPECT_THAT(text, HasSubstr(line));
   EXPECT_THAT(text, Not(HasSubstr("Processes")));
+}
+
+TEST(RenderTest, ImagesHaveTheirDigestOnce) {
+  const std::string digest = "sha256:" + std::string(64, 'a');
+  const std::string table = RenderImages(Parse(R"({"items":[{"reference":"docker.io/library/alpine:3.20@)" + digest +
+                                               R"(","digest":")" + digest + R"(","layers":1,"compressed_bytes":2048,
+                                               "unpacked_bytes":4096,"pulled_at":"1970-01-01T00:00:00.000Z"}]})"),
+                                         60'000);
+  EXPECT_THAT(table,
+              HasSubstr("docker.io/library/alpine:3.20  sha256:aaaaaaaaaaaa  1       2.0 KiB   4.0 KiB  1m00s\n"));
 }
 
 TEST(RenderTest, EpilogueOnlyWhereTheStatusDoesNotSayAll) {
