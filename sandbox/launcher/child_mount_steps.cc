@@ -38,7 +38,7 @@ constexpr const char* kMaskedPaths[] = {
 CAISSON_BARE long OpenBeneath(int directory, const char* path, uint64_t flags) {
   open_how how{};
   how.flags = flags | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
   return Call(__NR_openat2, directory, path, &how, sizeof how);
 }
 

@@ -90,6 +90,18 @@ TEST_F(LimitsTest, LeastMemoryIsEnoughToStart) {
   EXPECT_EQ(result.out, "started\n") << result.err;
 }
 
+TEST_F(LimitsTest, MemoryLimitMetWhileSettingUpIsTold) {
+  // The payload fits the disk, but with the kernel's own memory for the job not the limit: pid 1 is killed filling it.
+  const Fd payload = *MakeSealedMemfd("payload", std::string((8 << 20) - (64 << 10), 'x'));
+  SandboxSpec spec = host_.Shell("echo started");
+  spec.limits.memory_bytes = spec.limits.disk_bytes = kMinMemoryBytes;
+  const RunResult result = host_.Run(spec, {}, payload.get());
+  EXPECT_EQ(result.out, "");
+  EXPECT_FALSE(result.executed);
+  EXPECT_NE(result.report.kind, Kind::kExited);
+  EXPECT_TRUE(result.report.oom);
+}
+
 TEST_F(LimitsTest, ProcessesAreCountedWithoutPidOne) {
   SandboxSpec spec = Small("");
   // The shell and as many as fit beside it; the rest cannot be forked.
