@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pwd.h>
 #include <sys/file.h>
 #include <sys/random.h>
@@ -21,6 +22,8 @@ namespace caisson::sandbox {
 namespace {
 
 constexpr size_t kInstanceLength = 8;
+constexpr int kLockTries = 60;  // three seconds in all
+constexpr int kLockPauseMs = 50;
 
 bool IsNumber(std::string_view text, uint32_t& number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -106,13 +109,18 @@ Result<std::string> ReadInstanceId(int directory) {
   return id;
 }
 
+// Waits a little for the lock: the processes of a launcher that was killed hold copies of its descriptor until they
+// have ended too, and whoever starts the next one may be faster than that.
 Result<Fd> Lock(int directory, const std::string& path) {
   Fd lock = TRY(OpenAt(directory, "lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
-  if (errno == EWOULDBLOCK)
-    return Fail(ErrorCode::kConflict,
-                "another caissond uses {}; a second one needs --data-dir and --run-dir of its own", path);
-  return FailErrno(errno, "lock {}", path);
+  for (int tries = 0; ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0; ++tries) {
+    if (errno != EWOULDBLOCK) return FailErrno(errno, "lock {}", path);
+    if (tries == kLockTries)
+      return Fail(ErrorCode::kConflict,
+                  "another caissond uses {}; a second one needs --data-dir and --run-dir of its own", path);
+    (void)::poll(nullptr, 0, kLockPauseMs);
+  }
+  return lock;
 }
 
 bool IsEmpty(int directory) {
