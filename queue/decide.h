@@ -9,7 +9,7 @@ namespace caisson::queue {
 inline constexpr int kPlatformBudget = 5;  // failures that are ours or the registry's, before we give up
 
 struct FailureCount {
-  int by_user = 0;      // failures before this one
+  int by_user = 0;  // failures before this one
   int by_platform = 0;
 };
 

@@ -31,8 +31,14 @@ struct TenantId {
 
 // Numbers as stored: never renumbered.
 enum class JobState : int {
-  kBlocked = 0, kScheduled = 1, kQueued = 2, kPreparing = 3, kRunning = 4,
-  kSucceeded = 5, kFailed = 6, kCancelled = 7,
+  kBlocked = 0,
+  kScheduled = 1,
+  kQueued = 2,
+  kPreparing = 3,
+  kRunning = 4,
+  kSucceeded = 5,
+  kFailed = 6,
+  kCancelled = 7,
 };
 std::string_view ToString(JobState state);
 std::optional<JobState> ParseJobState(std::string_view text);
@@ -40,8 +46,18 @@ inline bool IsFinal(JobState state) { return state >= JobState::kSucceeded; }
 
 // How an attempt, and in the end the job, came out: the `reason` of a final state. Numbers as stored.
 enum class Reason : int {
-  kNone = 0, kExited = 1, kSignaled = 2, kTimedOut = 3, kOomKilled = 4, kDiskFull = 5, kForeignAbi = 6,
-  kImageError = 7, kSetupError = 8, kLost = 9, kExpired = 10, kCancelled = 11,
+  kNone = 0,
+  kExited = 1,
+  kSignaled = 2,
+  kTimedOut = 3,
+  kOomKilled = 4,
+  kDiskFull = 5,
+  kForeignAbi = 6,
+  kImageError = 7,
+  kSetupError = 8,
+  kLost = 9,
+  kExpired = 10,
+  kCancelled = 11,
 };
 std::string_view ToString(Reason reason);
 
@@ -79,7 +95,7 @@ struct Outcome {
   Reason reason = Reason::kNone;
   std::optional<int> exit_code;
   std::optional<int> signal;
-  std::string message;   // for people; empty where the facts say all
+  std::string message;     // for people; empty where the facts say all
   bool transient = false;  // of kImageError: the registry was down, so the platform's budget applies
   Usage usage;
 };
@@ -94,19 +110,19 @@ struct JobRecord {
   std::optional<int> exit_code;
   std::optional<int> signal;
   std::string message;
-  int attempts = 0;           // counts every execution, of both budgets
+  int attempts = 0;  // counts every execution, of both budgets
   int user_failures = 0;
   int platform_failures = 0;
   std::optional<Digest> image_digest;
   std::vector<std::string> unenforced;
   UnixMillis created_at = 0;
-  std::optional<UnixMillis> run_at;  // of kScheduled
+  std::optional<UnixMillis> run_at;       // of kScheduled
   std::optional<UnixMillis> started_at;   // of the newest attempt's payload
   std::optional<UnixMillis> finished_at;  // of the job
   bool cancel_requested = false;
   Usage usage;
-  uint64_t log_bytes = 0;     // position of the log's end once the newest attempt ended
-  uint64_t log_dropped = 0;   // bytes past the cap
+  uint64_t log_bytes = 0;    // position of the log's end once the newest attempt ended
+  uint64_t log_dropped = 0;  // bytes past the cap
 };
 
 }  // namespace caisson::queue

@@ -26,8 +26,8 @@ struct Claim {
   JobId id;
   TenantId tenant;
   JobSpec spec;
-  int attempt = 0;      // 1 is the first
-  int64_t fence = 0;    // fencing token
+  int attempt = 0;                     // 1 is the first
+  int64_t fence = 0;                   // fencing token
   std::optional<Digest> image_digest;  // resolved by an earlier attempt
   uint64_t log_bytes = 0;              // where this attempt's output begins in the job's log
   uint64_t log_dropped = 0;
@@ -91,9 +91,11 @@ class JobStore {
   virtual Result<std::optional<Claim>> ClaimNext() = 0;
   virtual Result<void> SetImageDigest(const ClaimRef& claim, const Digest& digest) = 0;
   // preparing -> running.
-  virtual Result<void> SetRunning(const ClaimRef& claim, UnixMillis started_at, std::vector<std::string> unenforced) = 0;
+  virtual Result<void> SetRunning(const ClaimRef& claim, UnixMillis started_at,
+                                  std::vector<std::string> unenforced) = 0;
   // Ends the attempt and applies Decide(), in one transaction. `log_bytes` and `log_dropped` are the log's state.
-  virtual Result<JobRecord> Finish(const ClaimRef& claim, const Outcome& outcome, uint64_t log_bytes, uint64_t log_dropped) = 0;
+  virtual Result<JobRecord> Finish(const ClaimRef& claim, const Outcome& outcome, uint64_t log_bytes,
+                                   uint64_t log_dropped) = 0;
   // Back to queued without using any budget (drain, shutdown); to cancelled where that was asked for meanwhile.
   virtual Result<void> Release(const ClaimRef& claim, uint64_t log_bytes, uint64_t log_dropped) = 0;
   // Renews the leases; returns those that are no longer ours.

@@ -20,9 +20,15 @@
 
 namespace caisson::sandbox {
 
-struct RootfsHandle { uint64_t value = 0; };
-struct SandboxHandle { uint64_t value = 0; };
-struct WorkerHandle { uint64_t value = 0; };
+struct RootfsHandle {
+  uint64_t value = 0;
+};
+struct SandboxHandle {
+  uint64_t value = 0;
+};
+struct WorkerHandle {
+  uint64_t value = 0;
+};
 
 enum class Stream : uint32_t { kStdout = 1, kStderr = 2 };
 
@@ -47,8 +53,8 @@ struct WorkerExit {
 
 struct StoredLayer {
   LayerName name;
-  uint64_t bytes = 0;  // on disk
-  bool in_use = false; // open in a rootfs
+  uint64_t bytes = 0;   // on disk
+  bool in_use = false;  // open in a rootfs
 };
 
 // Either of the first two may run before the call that made the handle has returned to its caller.

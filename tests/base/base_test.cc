@@ -59,7 +59,8 @@ TEST(EncodingTest, EscapeForLogLeavesNoControlCharacter) {
 TEST(DigestTest, ParsesOneSpellingOnly) {
   const std::string hex(64, 'a');
   EXPECT_EQ(Digest::Parse("sha256:" + hex)->ToString(), "sha256:" + hex);
-  for (const std::string& text : {std::string("sha256:"), "sha512:" + hex, "sha256:" + std::string(64, 'A'), "sha256:" + hex + "a"})
+  for (const std::string& text :
+       {std::string("sha256:"), "sha512:" + hex, "sha256:" + std::string(64, 'A'), "sha256:" + hex + "a"})
     EXPECT_FALSE(Digest::Parse(text)) << text;
 }
 

@@ -25,8 +25,9 @@ class IdRangesTest : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(options_.directory); }
 
-  // Far from the real pool; room for two whole blocks and a half.
-  IdRanges::Options options_{.first = 0x60000000, .last = 0x60000000 + 160 * kIdsPerRange - 1, .directory = ""};
+  // Far from the real pool, and from that of a test that runs beside this one; room for two whole blocks and a half.
+  static uint32_t FirstId() { return 0x20000000 + static_cast<uint32_t>(::getpid() % 64) * 256 * kIdsPerRange; }
+  IdRanges::Options options_{.first = FirstId(), .last = FirstId() + 160 * kIdsPerRange - 1, .directory = ""};
 };
 
 TEST_F(IdRangesTest, RangesAreDisjointAndAligned) {
