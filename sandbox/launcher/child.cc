@@ -40,6 +40,7 @@ constexpr ChildStep kSteps[] = {
     {"watch launcher", WatchLauncher},
     {"set no new privileges", SetNoNewPrivileges},
     {"arrange descriptors", ArrangeChildDescriptors},  // the net that counts: steps above opened some
+    {"limit descriptors", LimitDescriptors},           // opens no more; lowering needs no right
     {"install seccomp", InstallSeccomp},               // last: it forbids what the steps above need
     {"exec init", ExecInit},
 };

@@ -104,6 +104,7 @@ long OpenStandardInput(ChildContext& context);
 long SetResourceLimits(ChildContext& context);
 long WatchLauncher(ChildContext& context);
 long ArrangeChildDescriptors(ChildContext& context);
+long LimitDescriptors(ChildContext& context);
 long InstallSeccomp(ChildContext& context);
 long ExecInit(ChildContext& context);
 

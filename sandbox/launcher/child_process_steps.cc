@@ -121,9 +121,17 @@ CAISSON_BARE long OpenStandardInput(ChildContext& context) {
   return error;
 }
 
+// The limit of descriptors is only made room for: until the exec our table is a copy of the launcher's, which may hold
+// more than a job is to have, and a lower limit would refuse the steps below every descriptor.
 CAISSON_BARE long SetResourceLimits(ChildContext& context) {
+  rlimit descriptors{};
+  if (const long error = Call(__NR_prlimit64, 0, RLIMIT_NOFILE, nullptr, &descriptors); error != 0) return error;
+  const rlim_t wanted = context.limits[RLIMIT_NOFILE].rlim_max;
+  if (descriptors.rlim_max < wanted) descriptors.rlim_max = wanted;
+  descriptors.rlim_cur = descriptors.rlim_max;
   for (unsigned resource = 0; resource < kResourceLimits; ++resource) {
-    const long error = Call(__NR_prlimit64, 0, resource, &context.limits[resource], nullptr);
+    const rlimit* const limit = resource == RLIMIT_NOFILE ? &descriptors : &context.limits[resource];
+    const long error = Call(__NR_prlimit64, 0, resource, limit, nullptr);
     if (error != 0) return error;
   }
   return 0;
@@ -168,6 +176,10 @@ CAISSON_BARE long ArrangeChildDescriptors(ChildContext& context) {
     if (const long error = ErrorOf(Call(__NR_dup3, place.from, place.to, 0)); error != 0) return error;
   }
   return Call(__NR_close_range, kFirstForeignDescriptor, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+CAISSON_BARE long LimitDescriptors(ChildContext& context) {
+  return Call(__NR_prlimit64, 0, RLIMIT_NOFILE, &context.limits[RLIMIT_NOFILE], nullptr);
 }
 
 CAISSON_BARE long InstallSeccomp(ChildContext& context) {

@@ -6,9 +6,13 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <vector>
 
 #include "base/io.h"
 #include "sandbox/raw_syscall.h"
@@ -90,6 +94,25 @@ TEST_F(LaunchFailureTest, AMountThatWasNotMadeByUsIsNoticed) {
     return;
   }
   FAIL() << "the step has another name now";
+}
+
+TEST_F(LaunchFailureTest, ALauncherWithManyDescriptorsLaunchesAndTheJobGetsItsOwnLimit) {
+  constexpr size_t kMany = 1200;  // above the soft limit of a job
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit room{before.rlim_max, before.rlim_max};
+  ASSERT_GT(before.rlim_max, 2 * kMany);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &room), 0);
+  {
+    std::vector<Fd> held;
+    for (size_t i = 0; i < kMany; ++i) held.push_back(*OpenAt(AT_FDCWD, "/proc/self", O_PATH | O_DIRECTORY));
+    ASSERT_GT(held.back().get(), 1024);
+    SandboxSpec spec = host_.Shell("ulimit -Sn; ulimit -Hn");
+    spec.working_dir = "/new/place";
+    const RunResult result = host_.Run(spec);
+    EXPECT_EQ(result.out, fmt::format("1024\n{}\n", std::min<rlim_t>(before.rlim_max, 65536))) << result.err;
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 // ---- The launcher's own death ------------------------------------------------------------------------------------
