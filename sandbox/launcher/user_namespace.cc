@@ -55,6 +55,7 @@ constexpr ResourceCeiling kCeilings[] = {
 struct Helper {
   int proc_dir;
   bool for_worker;
+  pid_t launcher;
   int done_write;       // end of file for us when the helper has closed it
   volatile long error;  // negative errno
   volatile bool finished;
@@ -92,6 +93,8 @@ CAISSON_BARE long FurnishNamespace(const Helper& helper) {
 CAISSON_BARE void RunHelper(void* argument) {
   Helper& helper = *static_cast<Helper*>(argument);
   Call(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  // A launcher that was killed before that line is not noticed by it, and the descriptors we hold are its locks.
+  if (Call(__NR_getppid) != helper.launcher) Call(__NR_exit_group, 1);
   helper.error = FurnishNamespace(helper);
   helper.finished = true;
   Call(__NR_close, helper.done_write);
@@ -127,7 +130,7 @@ Result<Fd> AwaitAndMap(Helper& helper, Pipe& done, const BareChild& child, int p
 
 Result<Fd> PrepareUserNamespace(const IdRange& ids, const Environment& environment, bool for_worker) {
   Pipe done = TRY(MakePipe());
-  Helper helper{environment.root.proc_dir.get(), for_worker, done.write.get(), 0, false};
+  Helper helper{environment.root.proc_dir.get(), for_worker, ::getpid(), done.write.get(), 0, false};
   alignas(16) char stack[kBareStackBytes];
   BareChild child = TRY_IN("helper of a user namespace", StartBareChild({CLONE_VM}, stack, RunHelper, &helper));
   Result<Fd> prepared = AwaitAndMap(helper, done, child, environment.root.proc_dir.get(), ids);
