@@ -18,6 +18,7 @@
 #include "base/io.h"
 #include "base/json/json.h"
 #include "base/log.h"
+#include "daemon/service_images.h"
 #include "daemon/service_ports.h"
 #include "daemon/settings/settings.h"
 #include "executor/launcher_port.h"
@@ -92,6 +93,12 @@ int SlotsOf(const Settings& settings) {
   return static_cast<int>(2 * std::max(1U, std::thread::hardware_concurrency()));
 }
 
+// What jobs may have together: more would let one job make the kernel take memory back from another tenant's.
+uint64_t MemoryOf(const Settings& settings) {
+  if (settings.memory_bytes > 0) return static_cast<uint64_t>(settings.memory_bytes);
+  return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) / 10 * 9;
+}
+
 image::ImageStoreOptions ImageOptions(const Settings& settings, image::StorePort& store) {
   image::ImageStoreOptions options{.directory = kDataDir, .store = &store};
   for (const auto& [host, entry] : settings.registries)
@@ -145,12 +152,13 @@ Result<void> Start(Service& service, const Settings& settings) {
   service.images = TRY_IN("open the image store", image::OpenImageStore(ImageOptions(settings, service.layers)));
 
   const int slots = SlotsOf(settings);
-  service.executor = TRY(executor::Executor::Start({.slots = slots}, {.store = service.store.get(),
-                                                                      .logs = service.logs.get(),
-                                                                      .images = service.images.get(),
-                                                                      .launcher = service.launcher_port.get()}));
+  service.executor = TRY(executor::Executor::Start({.slots = slots, .memory_bytes = MemoryOf(settings)},
+                                                   {.store = service.store.get(),
+                                                    .logs = service.logs.get(),
+                                                    .images = service.images.get(),
+                                                    .launcher = service.launcher_port.get()}));
   service.sandbox_exits.Attach(*service.executor);
-  service.images_port = std::make_unique<Images>(*service.images);
+  service.images_port = std::make_unique<Images>(*service.images, *service.store);
   service.jobs_port =
       std::make_unique<RunningJobs>(*service.executor, TRY(UnenforceableLimits(*service.launcher, settings)));
   service.node = std::make_unique<Node>(*service.launcher, *service.executor, slots);

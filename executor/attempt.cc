@@ -79,6 +79,7 @@ void Attempt::Run() {
 // The attempt as a list of steps; each may be the last.
 Outcome Attempt::Execute(queue::LogWriter& log) {
   if (WasStoppedBefore()) return Cancelled();
+  if (!context_.memory.CanEverHave(claim_.spec.resources.memory_bytes)) return NeedsMoreThanTheNodeHas();
   Result<image::ImageRecord> image = BringImage();
   {
     const std::lock_guard lock(mutex_);
@@ -94,6 +95,9 @@ Outcome Attempt::Execute(queue::LogWriter& log) {
     return opened.error().code == ErrorCode::kCancelled ? Cancelled() : JudgeLaunchError(opened.error(), claim_.spec);
   }
   const RootfsPin rootfs(*parts_.launcher, *opened);
+  const auto memory =
+      context_.memory.Take(plan->limits.memory_bytes, [&] { return stop_reason() != StopReason::kNone; });
+  if (!memory) return Cancelled();
   return RunSandbox(rootfs.handle(), *plan, payload->get(), log);
 }
 
@@ -104,6 +108,16 @@ bool Attempt::WasStoppedBefore() {
   if (!job || !job->cancel_requested) return false;
   Stop(StopReason::kCancel, {});
   return true;
+}
+
+Outcome Attempt::NeedsMoreThanTheNodeHas() const {
+  Outcome outcome;
+  outcome.reason = Reason::kSetupError;
+  outcome.message = fmt::format(
+      "it asks for {} bytes of memory, and this node has {} for all of its jobs: ask for less, or raise memory_bytes "
+      "in the daemon's settings",
+      claim_.spec.resources.memory_bytes, context_.memory.total());
+  return outcome;
 }
 
 // ---- Image ------------------------------------------------------------------------------------------------------
@@ -123,9 +137,8 @@ Result<void> Attempt::StoreDigest(const Digest& digest) {
 }
 
 // The digest of an earlier attempt where there is one: a retry runs the same bytes, whatever the tag means by now.
-Result<image::ResolvedReference> Attempt::Resolve(bool* registry_agreed) {
+Result<image::ResolvedReference> Attempt::Resolve() {
   const image::Reference parsed = TRY(image::ParseReference(claim_.spec.image));
-  *registry_agreed = false;
   if (claim_.image_digest) {
     image::Reference pinned = parsed;
     pinned.digest = *claim_.image_digest;
@@ -133,17 +146,15 @@ Result<image::ResolvedReference> Attempt::Resolve(bool* registry_agreed) {
   }
   image::ResolvedReference resolved = TRY(parts_.images->Resolve(claim_.spec.image, PullContextOf()));
   TRY(StoreDigest(resolved.digest));
-  // A tag was looked up for this tenant just now: it may have the image. A digest needs no look-up and proves nothing.
-  *registry_agreed = !parsed.digest;
   return resolved;
 }
 
 Result<image::ImageRecord> Attempt::BringImage() {
-  bool registry_agreed = false;
-  reference_ = TRY(Resolve(&registry_agreed));
+  reference_ = TRY(Resolve());
   const auto granted = parts_.store->MayUseImage(claim_.tenant, reference_.repository, reference_.digest);
   if (!granted) return StoreFault(granted.error());
-  image::ImageRecord image = TRY(parts_.images->Pull(reference_, *granted || registry_agreed, PullContextOf()));
+  // Nothing but a stored grant opens the cache: what the registry says a tag means is the word of its owner.
+  image::ImageRecord image = TRY(parts_.images->Pull(reference_, /*may_use_cached=*/*granted, PullContextOf()));
   if (!*granted) TRY(Grant(image));
   if (image.manifest != reference_.digest) TRY(StoreDigest(image.manifest));  // it came through an index
   return image;
@@ -291,6 +302,7 @@ void Attempt::Stop(StopReason reason, std::chrono::milliseconds stop_grace) {
     stop_changed_.notify_all();
   }
   pull_cancelled_ = true;
+  context_.memory.Wake();
   if (handle) TellLauncher(*handle, reason, stop_grace);
 }
 
@@ -302,6 +314,7 @@ void Attempt::StopUnlessRunning(StopReason reason) {
     stop_changed_.notify_all();
   }
   pull_cancelled_ = true;
+  context_.memory.Wake();
 }
 
 void Attempt::TellLauncher(sandbox::SandboxHandle handle, StopReason reason, std::chrono::milliseconds stop_grace) {

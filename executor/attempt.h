@@ -14,6 +14,7 @@
 #include "executor/executor.h"
 #include "executor/exits.h"
 #include "executor/launcher_port.h"
+#include "executor/memory_budget.h"
 #include "image/image_store.h"
 #include "queue/log_store.h"
 #include "queue/store.h"
@@ -25,6 +26,7 @@ struct AttemptContext {
   ExecutorDependencies parts;
   ExecutorOptions options;
   Exits exits;
+  MemoryBudget memory{options.memory_bytes};
 };
 
 // Why an attempt is asked to end before its time; a greater one replaces a smaller.
@@ -59,11 +61,12 @@ class Attempt {
   queue::Outcome Execute(queue::LogWriter& log);
   bool WasStoppedBefore();
   Result<image::ImageRecord> BringImage();
-  Result<image::ResolvedReference> Resolve(bool* registry_agreed);
+  Result<image::ResolvedReference> Resolve();
   Result<void> Grant(const image::ImageRecord& image);
   Result<void> StoreDigest(const Digest& digest);
   Result<sandbox::RootfsHandle> OpenRootfs(image::ImageRecord& image);
   Result<Fd> MakePayload();
+  queue::Outcome NeedsMoreThanTheNodeHas() const;
   queue::Outcome RunSandbox(sandbox::RootfsHandle rootfs, const sandbox::SandboxSpec& spec, int payload,
                             queue::LogWriter& log);
   queue::Outcome Watch(sandbox::Launched launched, const sandbox::SandboxSpec& spec, queue::LogWriter& log);

@@ -24,7 +24,8 @@ constexpr milliseconds kEndMargin{10'000};  // after a stop sequence: log, store
 
 class SlotExecutor final : public Executor {
  public:
-  SlotExecutor(const ExecutorOptions& options, const ExecutorDependencies& parts) : context_{parts, options, {}} {}
+  SlotExecutor(const ExecutorOptions& options, const ExecutorDependencies& parts)
+      : context_{.parts = parts, .options = options} {}
   ~SlotExecutor() override;
 
   Result<void> TakeOver();

@@ -19,6 +19,7 @@ namespace caisson::executor {
 
 struct ExecutorOptions {
   int slots = 4;
+  uint64_t memory_bytes = 0;  // that jobs may have together; 0: without bound
   std::chrono::milliseconds lease_renewal{10'000};
   std::chrono::milliseconds tick{200};
   std::chrono::milliseconds poll{1000};         // an idle slot looks by itself: hints may get lost, jobs not

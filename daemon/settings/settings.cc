@@ -89,6 +89,8 @@ const std::vector<Setting>& Table() {
        RefuseIsolation},
       {"slots", &S::slots, "N", "jobs that run at once; 0 is twice the cores",
        Between(&S::slots, int64_t{0}, int64_t{1024})},
+      {"memory_bytes", &S::memory_bytes, "N", "memory that jobs may have together; 0 is nine tenths of the host's",
+       Between(&S::memory_bytes, int64_t{0}, int64_t{1} << 50)},
       {"drain_seconds", &S::drain_seconds, "N", "how long jobs may go on after SIGTERM",
        Between(&S::drain_seconds, int64_t{0}, int64_t{86400})},
       {"log_bytes", &S::log_bytes, "N", "kept of one job's output",

@@ -31,6 +31,7 @@ struct Settings {
   std::string cgroup_parent;             // path below the cgroup v2 mount; empty: found
   std::string isolation = "strict";      // strict | best-effort
   int64_t slots = 0;                     // jobs at once; 0: 2 x cores
+  int64_t memory_bytes = 0;              // that jobs may have together; 0: nine tenths of the host's
   int64_t drain_seconds = 30;
   int64_t log_bytes = 10 << 20;   // kept of one job's output
   int64_t body_bytes = 16 << 20;  // largest request body
