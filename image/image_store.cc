@@ -180,68 +180,59 @@ class RegistryImageStore : public ImageStore {
     RegistryClient registry = ClientFor(reference, context.cancelled);
     FoundManifest found = TRY(FindManifest(registry, digest));
     const KeyLocks::Lock lock = TRY(locks_.Acquire("image-" + found.digest.hex(), context.cancelled));
-    if (std::optional<ImageRecord> record = TRY(FindUsable(found.digest))) {
-      TRY(KeepBlobs(digest, found, ""));
-      record->index = digest;
-      return *std::move(record);
-    }
     const FoundConfig config = TRY(FindConfig(registry, found.manifest));
     RegistryClient layer_registry = ClientFor(reference, &stop);
     const std::vector<LayerPuller::Layer> layers =
         TRY(PullLayers(layer_registry, found.manifest, config.parsed, context, stop));
+    // Only here, where every part is known to be this repository's own to give.
+    if (std::optional<ImageRecord> record = TRY(FindUsable(found.digest))) {
+      TRY(KeepBlobs(reference, digest, found, config.bytes));
+      record->index = digest;
+      return *std::move(record);
+    }
     MergedImage merged = TRY(layers_.Merge(layers, context.cancelled));
-    TRY(KeepBlobs(digest, found, config.bytes));
+    TRY(KeepBlobs(reference, digest, found, config.bytes));
     const ImageRecord record = MakeRecord(reference, digest, found, config.parsed, layers, std::move(merged));
     TRY(records_.PutImage(record));  // last: whoever finds it finds everything
     return record;
   }
 
-  // Asks the registry in any case: that it shows us the manifest is what makes the image ours to use.
+  // Fetches the manifest, and the index that leads to it, in any case: that the registry sends the very bytes of a
+  // digest is what makes the image ours to use. That it names the digest, or says that it has it, is not.
   Result<FoundManifest> FindManifest(RegistryClient& registry, const Digest& digest) {
     FoundManifest found;
-    ManifestBytes top;
-    if (std::optional<std::string> kept = TRY(records_.FindBlob(digest))) {
-      TRY(registry.CheckManifest(digest));
-      top.bytes = *std::move(kept);
-    } else {
-      top = TRY(registry.GetManifest(digest));
-    }
-    auto document = TRY_IN("manifest", ParseManifest(top.bytes, top.content_type));
+    ManifestBytes manifest = TRY(registry.GetManifest(digest));
+    auto document = TRY_IN("manifest", ParseManifest(manifest.bytes, manifest.content_type));
     found.digest = digest;
-    if (Index* index = std::get_if<Index>(&document)) {
+    if (const Index* index = std::get_if<Index>(&document)) {
       const Descriptor chosen = TRY_IN("index", SelectPlatform(*index));
-      found.index_bytes = std::move(top.bytes);
-      TRY(FindPlatformManifest(registry, chosen, top));
-      document = TRY_IN("manifest", ParseManifest(top.bytes, chosen.media_type));
+      found.index_bytes = std::move(manifest.bytes);
+      manifest = TRY(GetPlatformManifest(registry, chosen));
+      document = TRY_IN("manifest", ParseManifest(manifest.bytes, chosen.media_type));
       found.digest = chosen.digest;
     }
     if (!std::holds_alternative<Manifest>(document))
       return Fail(ErrorCode::kInvalid, "index: its entry is an index again");
     found.manifest = std::get<Manifest>(std::move(document));
-    found.bytes = std::move(top.bytes);
+    found.bytes = std::move(manifest.bytes);
     return found;
   }
 
-  Result<void> FindPlatformManifest(RegistryClient& registry, const Descriptor& chosen, ManifestBytes& manifest) {
-    if (std::optional<std::string> kept = TRY(records_.FindBlob(chosen.digest))) {
-      manifest.bytes = *std::move(kept);
-    } else {
-      manifest = TRY(registry.GetManifest(chosen.digest));
-      TRY_IN("manifest", ParseManifest(manifest.bytes, manifest.content_type));  // the registry's word on it, too
-    }
+  Result<ManifestBytes> GetPlatformManifest(RegistryClient& registry, const Descriptor& chosen) {
+    ManifestBytes manifest = TRY(registry.GetManifest(chosen.digest));
+    TRY_IN("manifest", ParseManifest(manifest.bytes, manifest.content_type));  // the registry's word on it, too
     if (manifest.bytes.size() != chosen.size)
       return Fail(ErrorCode::kCorrupt, "manifest {} has {} bytes, its index says {}", chosen.digest.ToString(),
                   manifest.bytes.size(), chosen.size);
-    return {};
+    return manifest;
   }
 
   Result<FoundConfig> FindConfig(RegistryClient& registry, const Manifest& manifest) {
     FoundConfig config;
-    if (std::optional<std::string> kept = TRY(records_.FindBlob(manifest.config.digest))) {
-      config.bytes = *std::move(kept);
-    } else {
-      config.bytes = TRY_IN("config", registry.GetBlobBytes(manifest.config));
-    }
+    std::optional<std::string> kept;
+    if (TRY(records_.WasServed(manifest.config.digest, registry.repository())))
+      kept = TRY(records_.FindBlob(manifest.config.digest));
+    config.bytes = kept ? *std::move(kept) : TRY_IN("config", registry.GetBlobBytes(manifest.config));
     config.parsed = TRY_IN("config", ParseImageConfig(config.bytes));
     if (config.parsed.diff_ids.size() != manifest.layers.size())
       return Fail(ErrorCode::kCorrupt, "config: it has {} diff_ids, the manifest has {} layers",
@@ -265,17 +256,20 @@ class RegistryImageStore : public ImageStore {
     return layers;
   }
 
-  Result<void> KeepBlobs(const Digest& top, const FoundManifest& found, const std::string& config) {
-    if (!found.index_bytes.empty()) TRY(KeepBlob(top, found.index_bytes));
-    TRY(KeepBlob(found.digest, found.bytes));
-    if (!config.empty()) TRY(KeepBlob(found.manifest.config.digest, config));
-    return {};
+  Result<void> KeepBlobs(const Reference& reference, const Digest& top, const FoundManifest& found,
+                         const std::string& config) {
+    if (!found.index_bytes.empty()) TRY(KeepBlob(reference, top, found.index_bytes));
+    TRY(KeepBlob(reference, found.digest, found.bytes));
+    return KeepBlob(reference, found.manifest.config.digest, config);
   }
 
-  Result<void> KeepBlob(const Digest& digest, const std::string& bytes) {
-    const KeyLocks::Lock lock = TRY(locks_.Acquire("blob-" + digest.hex(), nullptr));  // held for one small write
-    if (TRY(records_.FindBlob(digest))) return {};
-    return records_.PutBlob(digest, bytes);
+  // Whoever calls has the bytes from the repository of `reference`, now or by its record.
+  Result<void> KeepBlob(const Reference& reference, const Digest& digest, const std::string& bytes) {
+    const std::string repository = reference.repository();
+    const KeyLocks::Lock lock = TRY(locks_.Acquire("blob-" + digest.hex(), nullptr));  // held for two small writes
+    if (!TRY(records_.FindBlob(digest))) TRY(records_.PutBlob(digest, bytes));
+    if (!TRY(records_.WasServed(digest, repository))) TRY(records_.PutServed(digest, repository));
+    return {};
   }
 
   ImageRecord MakeRecord(const Reference& reference, const Digest& index, const FoundManifest& found,

@@ -50,7 +50,9 @@ class ImageStore {
   // kNotFound, kDenied, kCorrupt, kInvalid are final.
   virtual Result<ResolvedReference> Resolve(const std::string& reference, const PullContext& context) = 0;
   // The image of `digest` in the reference's repository: from the cache where `may_use_cached` says so and the record
-  // is there, else from the registry. Pulling proves the right to the manifest (the caller records the grant).
+  // is there, else from the registry. Without the cache the manifest is fetched and of the rest whatever this
+  // repository has not sent us before: that proves the right to the image (the caller records the grant). A cached
+  // digest that the registry only names proves nothing.
   virtual Result<ImageRecord> Pull(const ResolvedReference& reference, bool may_use_cached,
                                    const PullContext& context) = 0;
   // Every stored image, newest first.

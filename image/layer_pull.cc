@@ -63,15 +63,29 @@ Result<UnpackReport> LayerPuller::Ensure(RegistryClient& registry, const LayerDe
   const std::string context = "layer " + digest.ToString();
   if (std::optional<UnpackReport> known = TRY(records_.FindLayer(digest));
       known && TRY(store_.HasLayer(LayerName::Of(digest)))) {
+    TRY_IN(context, ProveServed(registry, layer.descriptor, on_bytes));  // first: our record is no business of others
     if (known->diff_id != diff_id)
       return Fail(ErrorCode::kCorrupt, "{} has the diff_id {}, the image's config says {}", context,
                   known->diff_id.ToString(), diff_id.ToString());
-    on_bytes(layer.descriptor.size);
     return *std::move(known);
   }
   UnpackReport report = TRY_IN(context, Download(registry, layer, diff_id, on_bytes, cancelled));
   TRY(records_.PutLayer(digest, report));
+  TRY(records_.PutServed(digest, registry.repository()));
   return report;
+}
+
+// A stored layer that came from another repository is fetched from this one once, to be compared and thrown away.
+Result<void> LayerPuller::ProveServed(RegistryClient& registry, const Descriptor& layer, const OnBytes& on_bytes) {
+  if (TRY(records_.WasServed(layer.digest, registry.repository()))) {
+    on_bytes(layer.size);
+    return {};
+  }
+  TRY(registry.GetBlob(layer, [&on_bytes](std::string_view piece) -> Result<void> {
+    on_bytes(piece.size());
+    return {};
+  }));
+  return records_.PutServed(layer.digest, registry.repository());
 }
 
 Result<UnpackReport> LayerPuller::Download(RegistryClient& registry, const LayerDescriptor& layer,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // LayerPuller brings layers into the store: one download and one worker for a digest, however many pulls want it, and
-// none where the store has it. A stored layer counts only with our own record of its diff_id: what an image's config
-// claims of a digest proves nothing. Safe on any thread; owned by the ImageStore.
+// none where the store has it and this repository has sent it before: naming the digest of another's layer gives it to
+// nobody. A stored layer counts only with our own record of its diff_id: what an image's config claims of a digest
+// proves nothing. Safe on any thread; owned by the ImageStore.
 #pragma once
 
 #include <atomic>
@@ -30,8 +31,9 @@ class LayerPuller {
   LayerPuller(StorePort& store, const Records& records, KeyLocks& locks)
       : store_(store), records_(records), locks_(locks) {}
 
-  // What we verified of `layer`, which the store has when this returns. `on_bytes` counts compressed bytes, those of a
-  // layer that was there already too. kCorrupt where its diff_id is not `diff_id`.
+  // What we verified of `layer`, which the store has when this returns, and which `registry` has sent us at least once.
+  // `on_bytes` counts compressed bytes, those of a layer that was there already too. kCorrupt where its diff_id is not
+  // `diff_id`.
   using OnBytes = std::function<void(uint64_t)>;
   Result<UnpackReport> Ensure(RegistryClient& registry, const LayerDescriptor& layer, const Digest& diff_id,
                               const OnBytes& on_bytes, const std::atomic<bool>* cancelled);
@@ -44,6 +46,7 @@ class LayerPuller {
   Result<MergedImage> Merge(std::span<const Layer> layers, const std::atomic<bool>* cancelled);
 
  private:
+  Result<void> ProveServed(RegistryClient& registry, const Descriptor& layer, const OnBytes& on_bytes);
   Result<UnpackReport> Download(RegistryClient& registry, const LayerDescriptor& layer, const Digest& diff_id,
                                 const OnBytes& on_bytes, const std::atomic<bool>* cancelled);
   Result<MergeReport> RunMerge(std::span<const Layer> layers, std::span<const LayerName> top_first,

@@ -16,10 +16,16 @@
 namespace caisson::image {
 namespace {
 
-constexpr std::string_view kImages = "images", kLayers = "layers", kMerges = "merges", kBlobs = "blobs/sha256";
+constexpr std::string_view kImages = "images", kLayers = "layers", kMerges = "merges", kBlobs = "blobs/sha256",
+                           kServed = "served";
 constexpr std::string_view kJsonSuffix = ".json";
 constexpr size_t kMaxRecordBytes = 32 << 20;  // a config of 8 MiB and two account files, escaped
+constexpr size_t kMaxRepositoryBytes = 4096;
 constexpr int64_t kRecordVersion = 1;
+
+std::string ServedName(const Digest& digest, const std::string& repository) {
+  return digest.hex() + "-" + Sha256Of(repository).hex();
+}
 
 Json ToJson(const std::vector<std::string>& texts) {
   Json::Array items(texts.begin(), texts.end());
@@ -155,7 +161,7 @@ Result<ImageRecord> DecodeImageRecord(std::string_view text) {
 }
 
 Result<Records> Records::Open(const std::string& directory) {
-  for (const std::string_view kind : {kImages, kLayers, kMerges, kBlobs})
+  for (const std::string_view kind : {kImages, kLayers, kMerges, kBlobs, kServed})
     TRY(MakeDirectories(directory + "/" + std::string(kind), 0700));
   return Records(directory);
 }
@@ -219,6 +225,14 @@ Result<std::optional<std::string>> Records::FindBlob(const Digest& digest) const
 
 Result<void> Records::PutBlob(const Digest& digest, std::string_view bytes) const {
   return Write(kBlobs, digest.hex(), bytes);
+}
+
+Result<bool> Records::WasServed(const Digest& digest, const std::string& repository) const {
+  return TRY(Read(kServed, ServedName(digest, repository), kMaxRepositoryBytes)) == repository;
+}
+
+Result<void> Records::PutServed(const Digest& digest, const std::string& repository) const {
+  return Write(kServed, ServedName(digest, repository), repository);
 }
 
 std::string Records::PathOf(std::string_view kind, const std::string& name) const {

@@ -4,6 +4,7 @@
 //   layers/LAYER-HEX          what a worker reported of a layer: the proof that we verified its diff_id ourselves
 //   merges/FIXUP-HEX          what a worker reported of the merged layers
 //   blobs/sha256/HEX          manifests, indexes and configs as the registry sent them
+//   served/HEX-REPOSITORY     that a repository sent us the bytes of this digest, and we checked them
 // Nothing here is a file of a layer: those are the launcher's. Two writers of one name are kept apart by the caller.
 // Safe on any thread.
 #pragma once
@@ -38,6 +39,10 @@ class Records {
   // Checked against the digest on the way out: a damaged file counts as absent.
   Result<std::optional<std::string>> FindBlob(const Digest& digest) const;
   Result<void> PutBlob(const Digest& digest, std::string_view bytes) const;
+
+  // What one repository ever sent of its own is not for whoever names its digest in another.
+  Result<bool> WasServed(const Digest& digest, const std::string& repository) const;
+  Result<void> PutServed(const Digest& digest, const std::string& repository) const;
 
  private:
   explicit Records(std::string directory) : directory_(std::move(directory)) {}

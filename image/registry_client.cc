@@ -122,15 +122,6 @@ Result<Digest> RegistryClient::ResolveTag(const std::string& tag) {
   return TRY(GetManifestBytes(tag)).digest;
 }
 
-Result<void> RegistryClient::CheckManifest(const Digest& digest) {
-  const HttpResponse head =
-      TRY(Send({.method = "HEAD", .address = AddressOf("manifests", digest.ToString()), .accept = kManifestAccept}));
-  if (head.status == 200) return {};
-  if (head.status != 404 && head.status != 405) return FailedStatus(head, "manifest");
-  TRY(GetManifest(digest));
-  return {};
-}
-
 Result<ManifestBytes> RegistryClient::GetManifest(const Digest& digest) {
   ManifestBytes manifest = TRY(GetManifestBytes(digest.ToString()));
   if (manifest.digest != digest)

@@ -41,10 +41,11 @@ class RegistryClient {
   RegistryClient(const Reference& reference, RegistrySettings settings, RegistryCredentials credentials,
                  const std::atomic<bool>* cancelled);
 
-  // What a tag means now. The registry's word only, where it gives one: whoever fetches by the digest checks it.
+  std::string repository() const { return reference_.repository(); }
+
+  // What a tag means now. The registry's word only, where it gives one, which proves nothing: anybody's registry can
+  // name any digest. Whoever fetches by the digest checks it.
   Result<Digest> ResolveTag(const std::string& tag);
-  // Whether the registry lets us see this manifest. kNotFound, kDenied.
-  Result<void> CheckManifest(const Digest& digest);
   // The bytes are those of `digest`.
   Result<ManifestBytes> GetManifest(const Digest& digest);
   // Hands the blob's bytes to `sink`, never more than the descriptor's size. Success means that all came and that
