@@ -110,25 +110,6 @@ Result<bool> LayerTree::HasLayer(const LayerName& name) {
   return true;
 }
 
-Result<std::vector<api::ImageSummary>> Images::ListImages(queue::TenantId) {
-  std::vector<api::ImageSummary> summaries;
-  for (const image::ImageRecord& record : TRY(store_.List())) {
-    api::ImageSummary summary{.reference = record.reference,
-                              .digest = record.manifest.ToString(),
-                              .layers = static_cast<int>(record.layers.size()),
-                              .pulled_at = record.pulled_at,
-                              .warnings = record.warnings};
-    for (const image::LayerRecord& layer : record.layers) {
-      summary.compressed_bytes += layer.compressed_bytes;
-      summary.unpacked_bytes += layer.unpacked_bytes;
-    }
-    summaries.push_back(std::move(summary));
-  }
-  return summaries;
-}
-
-Result<std::string> Images::NormaliseReference(const std::string& text) { return image::NormaliseReference(text); }
-
 std::optional<api::PullProgress> RunningJobs::Progress(const queue::JobId& id) {
   const std::optional<image::PullProgress> progress = executor_.Progress(id);
   if (!progress) return std::nullopt;

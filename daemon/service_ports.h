@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The adapters that join parts which must not know each other: image/ to the launcher's layer store, api/ to images,
+// The adapters that join parts which must not know each other: image/ to the launcher's layer store, api/ to
 // running jobs and the node. Owned by the service's main; thread-safe where their interfaces say so.
 #pragma once
 
@@ -63,16 +63,6 @@ class LayerTree final : public image::StorePort {
                                                     std::span<const LayerName> layers);
   WorkerExits& exits_;
   sandbox::LauncherClient* launcher_ = nullptr;
-};
-
-class Images final : public api::ImagesPort {
- public:
-  explicit Images(image::ImageStore& store) : store_(store) {}
-  Result<std::vector<api::ImageSummary>> ListImages(queue::TenantId tenant) override;
-  Result<std::string> NormaliseReference(const std::string& text) override;
-
- private:
-  image::ImageStore& store_;
 };
 
 class RunningJobs final : public api::JobsPort {

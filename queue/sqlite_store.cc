@@ -93,6 +93,7 @@ class SqliteStore final : public JobStore {
 
   Result<void> GrantImage(TenantId tenant, std::string_view repository, const Digest& manifest) override;
   Result<bool> MayUseImage(TenantId tenant, std::string_view repository, const Digest& manifest) override;
+  Result<std::vector<ImageGrant>> ImageGrants(TenantId tenant) override;
 
   void SetListener(Listener listener) override { writer_.SetListener(std::move(listener)); }
 
@@ -326,6 +327,15 @@ Result<bool> SqliteStore::MayUseImage(TenantId tenant, std::string_view reposito
       reader_->Ask("SELECT 1 FROM image_grants WHERE tenant = ? AND repository = ? AND manifest = ? AND granted_at > ?",
                    {tenant.value, repository, manifest.ToString(), options_.clock->NowMs() - valid.count()}));
   return TRY(query.Next());
+}
+
+Result<std::vector<ImageGrant>> SqliteStore::ImageGrants(TenantId tenant) {
+  const std::lock_guard lock(reader_mutex_);
+  Query query = TRY(reader_->Ask(
+      "SELECT repository, manifest FROM image_grants WHERE tenant = ? ORDER BY repository, manifest", {tenant.value}));
+  std::vector<ImageGrant> grants;
+  while (TRY(query.Next())) grants.push_back({query.Text(0), TRY(Digest::Parse(query.Text(1)))});
+  return grants;
 }
 
 // ---- For operators ----------------------------------------------------------------------------------------------

@@ -67,6 +67,11 @@ struct NewToken {
   Secret secret;  // "csn_...": shown once, only its hash is stored
 };
 
+struct ImageGrant {
+  std::string repository;  // host/name
+  Digest manifest;         // or index
+};
+
 enum class CancelResult { kCancelled, kStopping, kAlreadyFinal };
 
 struct StateCount {
@@ -116,6 +121,8 @@ class JobStore {
   // The right of a tenant to use an image without asking the registry again (DESIGN: valid 24 h).
   virtual Result<void> GrantImage(TenantId tenant, std::string_view repository, const Digest& manifest) = 0;
   virtual Result<bool> MayUseImage(TenantId tenant, std::string_view repository, const Digest& manifest) = 0;
+  // Every right that the tenant has or had, the expired ones too: the images that it may know of.
+  virtual Result<std::vector<ImageGrant>> ImageGrants(TenantId tenant) = 0;
 
   // Called from the store's thread after a commit and before its callers hear of it: a job may have become claimable,
   // or changed (its id). Must be quick and must not call the store. Setting another (or none) waits for a call to end.

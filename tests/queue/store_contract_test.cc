@@ -369,6 +369,22 @@ TEST_P(JobStoreTest, ImageGrantIsOfOneTenantRepositoryAndDigestForADay) {
   EXPECT_FALSE(store_->MayUseImage(kDefault, "host/a", DigestOf('a')).value());
 }
 
+TEST_P(JobStoreTest, ImageGrantsAreOfOneTenantAndOutliveTheirValidity) {
+  const TenantId other = AddTenant("other");
+  ASSERT_TRUE(store_->GrantImage(kDefault, "host/b", DigestOf('a')));
+  ASSERT_TRUE(store_->GrantImage(kDefault, "host/a", DigestOf('b')));
+  ASSERT_TRUE(store_->GrantImage(kDefault, "host/a", DigestOf('b')));
+  ASSERT_TRUE(store_->GrantImage(other, "host/c", DigestOf('c')));
+  clock_.Advance(hours(48));
+  const std::vector<ImageGrant> grants = store_->ImageGrants(kDefault).value();
+  ASSERT_EQ(grants.size(), 2u);
+  EXPECT_EQ(grants[0].repository, "host/a");
+  EXPECT_EQ(grants[0].manifest, DigestOf('b'));
+  EXPECT_EQ(grants[1].repository, "host/b");
+  EXPECT_EQ(grants[1].manifest, DigestOf('a'));
+  EXPECT_EQ(store_->ImageGrants(other).value().size(), 1u);
+}
+
 // ---- Listener, readiness ----------------------------------------------------------------------------------------
 
 TEST_P(JobStoreTest, ListenerHearsOfEveryChangeBeforeItsCaller) {
