@@ -74,7 +74,29 @@ void FillKind(const std::optional<InitRecord>& last, ExitReport& report) {
   }
 }
 
-// A failed or killed child's step as an error. Once the exec is over the child does not write there any more.
+bool IsShortage(int error) { return error == EMFILE || error == ENFILE || error == EAGAIN || error == ENOMEM; }
+
+// What resolving or making a path answers because of the path.
+bool IsOfPath(int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+    case EACCES:
+    case ELOOP:
+    case EEXIST:
+    case ENAMETOOLONG:
+    case EROFS:
+    case ENOSPC:
+    case EDQUOT:
+    case EMLINK:
+    case EOVERFLOW: return true;  // the last: an owner that has no number inside
+    default: return false;
+  }
+}
+
+// A failed or killed child's step as an error: kInvalid where the image or the job is to blame, kExhausted for the
+// job's memory limit, kUnavailable for what the host is short of. Once the exec is over the child does not write there
+// any more.
 Result<void> CheckChild(const ChildContext& context, const Environment& environment) {
   const char* const name = context.steps[context.step].name;
   const int error = static_cast<int>(-context.error);
@@ -82,12 +104,16 @@ Result<void> CheckChild(const ChildContext& context, const Environment& environm
   if (error == 0) return Fail(ErrorCode::kInternal, "{}: the process was killed", name);
   tl::unexpected<Error> failure = FailErrno(error, "{}", name);
   failure.value().code = ErrorCode::kInternal;
-  if (name == std::string_view(kMakeWorkingDirectoryStep) || name == std::string_view(kEnterWorkingDirectoryStep)) {
-    failure.value().code = ErrorCode::kInvalid;
-    failure.value().message += fmt::format(" (\"{}\")", context.working_dir);
-  } else if (error == ENOMEM && environment.cgroups.has_memory()) {
+  const bool of_working_directory =
+      name == std::string_view(kMakeWorkingDirectoryStep) || name == std::string_view(kEnterWorkingDirectoryStep);
+  if (of_working_directory) failure.value().message += fmt::format(" (\"{}\")", context.working_dir);
+  if (error == ENOMEM && environment.cgroups.has_memory()) {
     failure.value().code = ErrorCode::kExhausted;
     failure.value().message += " (the job's memory limit was met while setting up)";
+  } else if (IsShortage(error)) {
+    failure.value().code = ErrorCode::kUnavailable;
+  } else if (of_working_directory && IsOfPath(error)) {
+    failure.value().code = ErrorCode::kInvalid;
   }
   return failure;
 }

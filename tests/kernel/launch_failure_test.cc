@@ -96,6 +96,30 @@ TEST_F(LaunchFailureTest, AMountThatWasNotMadeByUsIsNoticed) {
   FAIL() << "the step has another name now";
 }
 
+TEST_F(LaunchFailureTest, AShortageIsTheHostsAndOnlyABadPathTheImages) {
+  static long error = 0;
+  const bool has_memory = host_.environment().cgroups.has_memory();
+  const std::pair<int, ErrorCode> cases[] = {
+      {ENOENT, ErrorCode::kInvalid},     {ENOTDIR, ErrorCode::kInvalid},
+      {EACCES, ErrorCode::kInvalid},     {ELOOP, ErrorCode::kInvalid},
+      {EEXIST, ErrorCode::kInvalid},     {ENAMETOOLONG, ErrorCode::kInvalid},
+      {EROFS, ErrorCode::kInvalid},      {ENOSPC, ErrorCode::kInvalid},
+      {EMFILE, ErrorCode::kUnavailable}, {ENFILE, ErrorCode::kUnavailable},
+      {EAGAIN, ErrorCode::kUnavailable}, {EPERM, ErrorCode::kInternal},
+      {EIO, ErrorCode::kInternal},       {ENOMEM, has_memory ? ErrorCode::kExhausted : ErrorCode::kUnavailable}};
+  for (size_t i = 0; i < ChildSteps().size(); ++i) {
+    if (std::string_view(ChildSteps()[i].name).find("working directory") == std::string_view::npos) continue;
+    const std::vector<ChildStep> steps = StepsWith(i, [](ChildContext&) -> long { return -error; });
+    host_.environment().child_steps = steps;
+    for (const auto& [number, code] : cases) {
+      error = number;
+      const Result<Sandbox> sandbox = host_.Launch(host_.Shell("true"));
+      ASSERT_FALSE(sandbox.has_value());
+      EXPECT_EQ(sandbox.error().code, code) << steps[i].name << ": " << sandbox.error().message;
+    }
+  }
+}
+
 TEST_F(LaunchFailureTest, ALauncherWithManyDescriptorsLaunchesAndTheJobGetsItsOwnLimit) {
   constexpr size_t kMany = 1200;  // above the soft limit of a job
   rlimit before{};
