@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -30,8 +31,12 @@ size_t Capacity() {
   return std::clamp<size_t>(usable / kDescriptorsEach, 16, kMaxSandboxes);
 }
 
-// Takes up to `bytes` bytes out of a non-blocking pipe. Fewer are fine: the job can read its own pipe too.
+// Takes up to `bytes` bytes out of a non-blocking pipe, of what is in it now: a job that goes on writing shall not hold
+// the launcher here. Fewer are fine: the job can read its own pipe too.
 void Discard(int pipe, uint64_t bytes) {
+  int held = 0;
+  if (::ioctl(pipe, FIONREAD, &held) != 0 || held <= 0) return;
+  bytes = std::min(bytes, static_cast<uint64_t>(held));
   char buffer[65536];
   while (bytes > 0) {
     const ssize_t got = ::read(pipe, buffer, std::min<uint64_t>(bytes, sizeof buffer));
