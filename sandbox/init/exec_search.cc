@@ -58,7 +58,8 @@ long ExecuteBySearch(char** argv, char** envp) {
 
   char path[kPathBytes];
   bool denied = false;
-  for (const char* directory = FindPath(envp);;) {
+  const char* directory = FindPath(envp);
+  for (int entries = 0; entries < kMaxPathEntries; ++entries) {
     size_t length = 0;
     while (directory[length] != '\0' && directory[length] != ':') ++length;
     if (Join(path, directory, length, name, name_length)) {
@@ -69,9 +70,10 @@ long ExecuteBySearch(char** argv, char** envp) {
         return error;
       }
     }
-    if (directory[length] == '\0') return denied ? -EACCES : -ENOENT;
+    if (directory[length] == '\0') break;
     directory += length + 1;
   }
+  return denied ? -EACCES : -ENOENT;
 }
 
 }  // namespace caisson::sandbox

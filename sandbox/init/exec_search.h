@@ -5,6 +5,8 @@
 
 namespace caisson::sandbox {
 
+inline constexpr int kMaxPathEntries = 128;  // each may cost a walk through many links; more are not looked into
+
 // Executes argv[0], looked for in PATH of `envp` where it has no slash. Returns only on failure, a negative errno:
 // EACCES where a candidate existed that may not be executed, ENOENT where there was none.
 long ExecuteBySearch(char** argv, char** envp);

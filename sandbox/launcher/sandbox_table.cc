@@ -20,6 +20,10 @@ constexpr size_t kDescriptorsEach = 16;
 constexpr size_t kDescriptorsKept = 512;
 constexpr size_t kMaxSandboxes = 4096;
 
+// What pid 1 may take before the payload's exec, on top of the time-out: to copy the payload and search PATH, through
+// whatever links the image has.
+constexpr std::chrono::milliseconds kExecAllowance{10'000};
+
 // A cgroup stays busy until the kernel has let go of its last zombie.
 constexpr std::chrono::milliseconds kCgroupRetry{10};
 constexpr int kCgroupTries = 500;
@@ -100,20 +104,25 @@ Result<SandboxTable::Started> SandboxTable::Launch(const SandboxSpec& spec, std:
   running.end_watch = loop_.Watch(running.sandbox.pidfd(), EPOLLIN, [this, handle](uint32_t) { OnEnd(handle); });
   running.status_watch = loop_.Watch(running.sandbox.status_pipe(), EPOLLIN,
                                      [this, handle](uint32_t events) { OnStatus(handle, events); });
+  if (running.timeout.count() > 0) ArmTimeout(handle, running.timeout + kExecAllowance);
   return Started{SandboxHandle{handle}, running.sandbox.stdout_pipe(), running.sandbox.stderr_pipe(),
                  running.sandbox.unenforced()};
 }
 
 // ---- While it runs ----------------------------------------------------------------------------------------------
 
+void SandboxTable::ArmTimeout(uint64_t handle, std::chrono::milliseconds delay) {
+  Running& running = *running_.Find(handle);
+  loop_.Cancel(running.timeout_timer);
+  running.timeout_timer =
+      loop_.After(delay, [this, handle, grace = running.grace] { BeginStop(handle, Cause::kTimedOut, grace); });
+}
+
 void SandboxTable::OnStatus(uint64_t handle, uint32_t events) {
   Running* running = running_.Find(handle);
   if (running == nullptr) return;
   const bool started = (events & EPOLLIN) != 0 && running->sandbox.ReadStatus();
-  if (started && running->timeout.count() > 0) {
-    running->timeout_timer = loop_.After(
-        running->timeout, [this, handle, grace = running->grace] { BeginStop(handle, Cause::kTimedOut, grace); });
-  }
+  if (started && running->timeout.count() > 0) ArmTimeout(handle, running->timeout);
   if ((events & (EPOLLHUP | EPOLLERR)) != 0 && (events & EPOLLIN) == 0) loop_.Unwatch(running->status_watch);
 }
 

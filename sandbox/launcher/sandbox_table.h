@@ -54,6 +54,7 @@ class SandboxTable {
   enum class Cause { kStopped, kTimedOut };
 
   Result<Running*> Find(SandboxHandle handle) const;
+  void ArmTimeout(uint64_t handle, std::chrono::milliseconds delay);
   void OnStatus(uint64_t handle, uint32_t events);
   void BeginStop(uint64_t handle, Cause cause, std::chrono::milliseconds grace);
   void OnEnd(uint64_t handle);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "sandbox/init/exec_search.h"
 #include "tests/kernel/sandbox_host.h"
 
 namespace caisson::sandbox {
@@ -131,6 +132,23 @@ TEST(ExitTest, CommandIsSearchedInPathOfItsEnvironment) {
   spec.env = {};
   spec.argv = {"echo", "default path"};
   EXPECT_EQ(host.Run(spec).out, "default path\n");
+}
+
+TEST(ExitTest, OnlySoManyEntriesOfPathAreSearched) {
+  SandboxHost& host = SandboxHost::Get();
+  SandboxSpec spec = host.Shell("");
+  spec.argv = {"echo", "found"};
+  const auto path_with = [](int entries_before) {
+    std::string path = "PATH=";
+    for (int i = 0; i < entries_before; ++i) path += "/nowhere:";
+    return path + "/bin";
+  };
+  spec.env = {path_with(kMaxPathEntries - 1)};
+  EXPECT_EQ(host.Run(spec).out, "found\n");
+  spec.env = {path_with(kMaxPathEntries)};
+  const RunResult beyond = host.Run(spec);
+  EXPECT_EQ(beyond.report.kind, ExitReport::Kind::kExecFailed);
+  EXPECT_EQ(beyond.report.status, ENOENT);
 }
 
 TEST(ExitTest, StopSignalReachesThePayload) {

@@ -39,7 +39,8 @@ Result<void> Serve(Fd channel, const std::string& data_dir, const LauncherTestOp
   const Fd worker(::open("/proc/self/exe", O_PATH | O_CLOEXEC));
   EnvironmentOptions options;
   options.data_dir = data_dir;
-  options.init_program = fs::path(ProgramPath()).parent_path() / "caisson-init";
+  options.init_program = test.init_program;
+  if (options.init_program.empty()) options.init_program = fs::path(ProgramPath()).parent_path() / "caisson-init";
   options.instance = InstanceOf(::getpid());
   options.best_effort = true;
   Environment environment = TRY(Environment::Prepare(options));

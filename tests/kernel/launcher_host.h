@@ -40,6 +40,7 @@ class Events {
 struct LauncherTestOptions {
   std::chrono::milliseconds worker_deadline{60'000};
   std::chrono::milliseconds send_deadline{10'000};
+  std::string init_program;  // empty: caisson-init
 };
 
 class LauncherTest : public ::testing::Test {

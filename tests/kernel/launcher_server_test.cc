@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "sandbox/protocol.h"
 #include "tests/kernel/launcher_host.h"
+#include "tests/kernel/sandbox_host.h"
 
 namespace caisson::sandbox {
 namespace {
@@ -81,6 +82,19 @@ TEST_F(LauncherServerTest, TheTimeOutStartsTheStopSequence) {
   EXPECT_EQ(report.kind, ExitReport::Kind::kExited);
   EXPECT_EQ(report.status, 3);
   EXPECT_EQ(ReadToEnd(launched.stdout_pipe.get()), "asked\n");
+}
+
+TEST_F(LauncherServerTest, TheTimeOutEndsASandboxWhosePayloadNeverStarts) {
+  // In place of pid 1: pause(2) again and again.
+  const std::string program = data_dir_ + "/stuck";
+  const Fd file = *OpenAt(AT_FDCWD, program, O_WRONLY | O_CREAT | O_EXCL, 0755);
+  ASSERT_TRUE(WriteAll(file.get(), MakeProgram(std::string_view("\xb8\x22\0\0\0\x0f\x05\xeb\xf7", 9))));
+  Start({.init_program = program});
+  SandboxSpec spec = Shell("true");
+  spec.timeout = spec.grace = milliseconds(1);
+  const ExitReport report = events.WaitForExit(Run(OpenBusybox(), spec).handle);
+  EXPECT_TRUE(report.timed_out);
+  EXPECT_EQ(report.kind, ExitReport::Kind::kKilled);
 }
 
 TEST_F(LauncherServerTest, WhoIgnoresTheStopSignalIsKilledAfterTheGrace) {
