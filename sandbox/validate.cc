@@ -64,6 +64,12 @@ bool HasParentComponent(std::string_view path) {
   return false;
 }
 
+size_t CountComponents(std::string_view path) {
+  size_t count = 0;
+  for (size_t i = 0; i < path.size(); ++i) count += path[i] != '/' && (i == 0 || path[i - 1] == '/') ? 1 : 0;
+  return count;
+}
+
 Result<void> CheckWorkingDirectory(std::string_view path) {
   if (path.empty() || path[0] != '/') {
     return Fail(ErrorCode::kInvalid, "working directory \"{}\" is not absolute", EscapeForLog(path));
@@ -75,6 +81,10 @@ Result<void> CheckWorkingDirectory(std::string_view path) {
   if (HasNul(path)) return Fail(ErrorCode::kInvalid, "working directory has a NUL byte");
   if (HasParentComponent(path)) {
     return Fail(ErrorCode::kInvalid, "working directory \"{}\" has a \"..\"", EscapeForLog(path));
+  }
+  if (const size_t depth = CountComponents(path); depth > kMaxWorkingDirectoryDepth) {
+    return Fail(ErrorCode::kInvalid, "working directory has {} components; at most {} are possible", depth,
+                kMaxWorkingDirectoryDepth);
   }
   return {};
 }

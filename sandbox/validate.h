@@ -10,7 +10,8 @@
 
 namespace caisson::sandbox {
 
-inline constexpr uint32_t kMinCpuMillis = 10;  // the kernel's smallest cpu.max quota is 1 ms in 100 ms
+inline constexpr size_t kMaxWorkingDirectoryDepth = 64;  // each component may cost a walk through many links
+inline constexpr uint32_t kMinCpuMillis = 10;            // the kernel's smallest cpu.max quota is 1 ms in 100 ms
 inline constexpr uint32_t kMaxCpuMillis = 1'000'000;
 inline constexpr uint32_t kMaxPids = 4'000'000;  // below the kernel's PID_MAX_LIMIT, 4 Mi
 inline constexpr uint64_t kMaxMemoryBytes = 1ULL << 46;

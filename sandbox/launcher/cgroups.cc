@@ -260,10 +260,6 @@ Result<void> Cgroups::WriteLimits(int directory, const Limits& limits) const {
     TRY(WriteFile(directory, "memory.oom.group", "1"));  // else half a job survives its out-of-memory kill
   }
   if (has_pids_) TRY(WriteFile(directory, "pids.max", std::to_string(uint64_t{limits.pids} + 1)));
-  if (has_cpu_) {
-    const uint64_t quota = uint64_t{limits.cpu_millis} * kCpuPeriodMicros / 1000;
-    TRY(WriteFile(directory, "cpu.max", fmt::format("{} {}", quota, kCpuPeriodMicros)));
-  }
   if (has_hugetlb_) {
     // The pool of huge pages is the host's: mmap(MAP_HUGETLB) cannot be told apart by the system call filter.
     for (const std::string& name : ListNames(directory)) {
@@ -292,6 +288,14 @@ Result<Cgroup> Cgroups::Make(const std::string& name, const Limits& limits) {
     return tl::unexpected(std::move(written).error().Context("cgroup " + full));
   }
   return Cgroup(*std::move(directory), std::move(parent), full);
+}
+
+Result<void> Cgroups::LimitCpu(const Cgroup& cgroup, const Limits& limits) const {
+  if (!has_cpu_ || !cgroup.exists()) return {};
+  const uint64_t quota = uint64_t{limits.cpu_millis} * kCpuPeriodMicros / 1000;
+  TRY_IN("cgroup " + cgroup.name(),
+         WriteFile(cgroup.directory(), "cpu.max", fmt::format("{} {}", quota, kCpuPeriodMicros)));
+  return {};
 }
 
 int Cgroups::Sweep() {

@@ -47,9 +47,12 @@ class Cgroups {
   const std::string& why() const { return why_; }                // for doctor: what was found where
 
   // Makes a cgroup "<instance>-<name>.<n>" (n counts up, since the last one of that name may not be gone yet) and
-  // writes its limits (pids + 1, as pid 1 counts) before anything is in it. An empty Cgroup where the host has no v2
-  // tree.
+  // writes its limits (pids + 1, as pid 1 counts) before anything is in it, all but the processor's. An empty Cgroup
+  // where the host has no v2 tree.
   Result<Cgroup> Make(const std::string& name, const Limits& limits);
+  // cpu.max, apart: a process for which the launcher waits must not be throttled. Nothing is done for an empty Cgroup,
+  // or without the controller.
+  Result<void> LimitCpu(const Cgroup& cgroup, const Limits& limits) const;
   // Kills and removes what an earlier launcher of this instance left. Returns how many.
   int Sweep();
   // Removes the parent at the launcher's end.

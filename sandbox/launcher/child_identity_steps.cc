@@ -26,37 +26,26 @@ constexpr unsigned kCapabilities = 64;  // more than any kernel has; the first u
 constexpr int kOpenTries = 16;          // openat2 may answer EAGAIN beside renames
 constexpr size_t kPathBytes = 4096;
 
-CAISSON_BARE long OpenInRoot(const char* path) {
+CAISSON_BARE long OpenDirectory(long at, const char* path, uint64_t resolve) {
   open_how how{};
   how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  how.resolve = RESOLVE_NO_MAGICLINKS | resolve;
   long result = -EAGAIN;
   for (int tries = 0; tries < kOpenTries && result == -EAGAIN; ++tries) {
-    result = Call(__NR_openat2, AT_FDCWD, path, &how, sizeof how);
+    result = Call(__NR_openat2, at, path, &how, sizeof how);
   }
   return result;
 }
 
-// The component of `path` that begins at `start` is made where it is missing. On return `path` is as it was.
-CAISSON_BARE long MakeComponent(char* path, size_t start, size_t end) {
-  const char after = path[end];
-  path[end] = '\0';
-  const long there = OpenInRoot(path);
-  long error = 0;
-  if (there >= 0) {
-    Call(__NR_close, there);
-  } else if (there == -ENOENT) {
-    const char first = path[start];
-    path[start] = '\0';
-    const long parent = OpenInRoot(path);
-    path[start] = first;
-    error = parent < 0 ? parent : Call(__NR_mkdirat, parent, path + start, 0755);
-    if (parent >= 0) Call(__NR_close, parent);
-  } else {
-    error = there;
-  }
-  path[end] = after;
-  return error;
+CAISSON_BARE long OpenInRoot(const char* path) { return OpenDirectory(AT_FDCWD, path, RESOLVE_IN_ROOT); }
+
+// The directory `name` in `parent`, made where it is missing. A link there may lead anywhere beneath our root, which is
+// the job's since the pivot.
+CAISSON_BARE long OpenOrMake(long parent, const char* name) {
+  const long there = OpenDirectory(parent, name, 0);
+  if (there != -ENOENT) return there;
+  if (const long error = Call(__NR_mkdirat, parent, name, 0755); error != 0) return error;
+  return OpenDirectory(parent, name, 0);
 }
 
 }  // namespace
@@ -87,24 +76,22 @@ CAISSON_BARE long BecomeRootInside(ChildContext& context) {
 }
 
 // As the job's root, whose power ends at the job's own files. Whatever links the image has are resolved beneath its
-// root, and none that the kernel makes up.
+// root, and none that the kernel makes up. From directory to directory, so that no link is walked twice: the launcher
+// waits for us, and an image can make one component cost tens of thousands of look-ups.
 CAISSON_BARE long MakeWorkingDirectory(ChildContext& context) {
-  const long there = OpenInRoot(context.working_dir);
-  if (there >= 0) return Call(__NR_close, there);
-  if (there != -ENOENT) return there;
-  char path[kPathBytes];
-  size_t length = 0;
-  for (; context.working_dir[length] != '\0'; ++length) path[length] = context.working_dir[length];
-  path[length] = '\0';
-  for (size_t start = 1; start < length;) {
-    size_t end = start;
-    while (end < length && path[end] != '/') ++end;
-    if (end > start) {
-      if (const long error = MakeComponent(path, start, end); error != 0) return error;
-    }
-    start = end + 1;
+  char name[kPathBytes];
+  long directory = OpenInRoot("/");
+  for (const char* at = context.working_dir; directory >= 0;) {
+    while (*at == '/') ++at;
+    if (*at == '\0') return Call(__NR_close, directory);
+    size_t length = 0;
+    while (*at != '\0' && *at != '/') name[length++] = *at++;
+    name[length] = '\0';
+    const long parent = directory;
+    directory = OpenOrMake(parent, name);
+    Call(__NR_close, parent);
   }
-  return 0;
+  return directory;
 }
 
 CAISSON_BARE long BecomeJobUser(ChildContext& context) {

@@ -59,7 +59,8 @@ void StepTimer::Done(std::string step) {
 }
 
 Result<void> LaunchPlan::MakeIsolation(const SandboxSpec& spec, Environment& environment) {
-  cgroup = TRY(environment.cgroups.Make("job-" + spec.id, spec.limits));  // limits are in force before anybody is in it
+  // Its limits are in force before anybody is in it, except the processor's, which follows the exec.
+  cgroup = TRY(environment.cgroups.Make("job-" + spec.id, spec.limits));
   timer.Done("make cgroup");
   user_namespace = TRY(PrepareUserNamespace(ids, environment, /*for_worker=*/false));
   timer.Done("prepare user namespace");

@@ -150,7 +150,10 @@ Result<Sandbox> Sandbox::Launch(const LaunchRequest& request, Environment& envir
     return tl::unexpected(std::move(child).error());
   }
   plan.timer.Done("clone and child");
-  if (Result<void> ran = CheckChild(plan.context, environment); !ran) {
+  Result<void> ran = CheckChild(plan.context, environment);
+  // Only now that we wait for it no more: a throttled child would have held us. Nothing foreign has run while we did.
+  if (ran) ran = environment.cgroups.LimitCpu(plan.cgroup, request.spec.limits);
+  if (!ran) {
     plan.CleanUp(child->pidfd.get());
     return tl::unexpected(std::move(ran).error());
   }

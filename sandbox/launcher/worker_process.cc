@@ -160,7 +160,8 @@ Result<WorkerProcess> WorkerProcess::Start(const WorkerRequest& request, Environ
     const Result<void> failed = Become(request, made, environment);
     (void)WriteAll(made.complaints.write.get(), failed.error().message);
   };
-  Result<Fd> pidfd = StartChild(options, body);
+  Result<void> limited = environment.cgroups.LimitCpu(worker.cgroup_, CgroupLimits());
+  Result<Fd> pidfd = limited ? StartChild(options, body) : tl::unexpected(std::move(limited).error());
   if (!pidfd) {
     (void)worker.cgroup_.Remove();
     return tl::unexpected(std::move(pidfd).error().Context("start a store worker"));

@@ -140,6 +140,8 @@ TEST_F(LimitsTest, LimitsStandInTheCgroup) {
   EXPECT_EQ(read("memory.max"), "33554432\n");
   EXPECT_EQ(read("memory.oom.group"), "1\n");
   EXPECT_EQ(read("pids.max"), "17\n");
+  EXPECT_EQ(read("cpu.max"), "max 100000\n");  // the child of a launch runs without it, since the launcher waits
+  ASSERT_TRUE(host_.environment().cgroups.LimitCpu(*cgroup, Small("").limits).has_value());
   EXPECT_EQ(read("cpu.max"), "100000 100000\n");
   EXPECT_TRUE(cgroup->Remove().has_value());
 }

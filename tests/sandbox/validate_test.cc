@@ -17,6 +17,12 @@ SandboxSpec Valid() {
   return spec;
 }
 
+std::string DirectoryOfDepth(size_t depth) {
+  std::string path;
+  for (size_t i = 0; i < depth; ++i) path += "//a";
+  return path + "/";
+}
+
 struct Case {
   const char* what;
   std::function<void(SandboxSpec&)> change;
@@ -76,6 +82,10 @@ TEST(ValidateSpecTest, EachFieldAtAndOverItsLimits) {
        true},
       {"directory over the limit", [](SandboxSpec& s) { s.working_dir = "/" + std::string(kMaxPathBytes, 'x'); },
        false},
+      {"deepest directory", [](SandboxSpec& s) { s.working_dir = DirectoryOfDepth(kMaxWorkingDirectoryDepth); }, true},
+      {"directory too deep", [](SandboxSpec& s) { s.working_dir = DirectoryOfDepth(kMaxWorkingDirectoryDepth + 1); },
+       false},
+      {"directory of many slashes", [](SandboxSpec& s) { s.working_dir = std::string(200, '/') + "a"; }, true},
       {"directory with NUL", [](SandboxSpec& s) { s.working_dir = std::string("/a\0b", 4); }, false},
       {"greatest uid", [](SandboxSpec& s) { s.uid = kMaxId; }, true},
       {"uid too great", [](SandboxSpec& s) { s.uid = kMaxId + 1; }, false},
