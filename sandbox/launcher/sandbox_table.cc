@@ -3,14 +3,12 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 
 #include "base/log.h"
+#include "sandbox/launcher/discard.h"
 
 namespace caisson::sandbox {
 namespace {
@@ -33,21 +31,6 @@ size_t Capacity() {
   ::getrlimit(RLIMIT_NOFILE, &limit);
   const size_t usable = limit.rlim_cur > kDescriptorsKept ? limit.rlim_cur - kDescriptorsKept : 0;
   return std::clamp<size_t>(usable / kDescriptorsEach, 16, kMaxSandboxes);
-}
-
-// Takes up to `bytes` bytes out of a non-blocking pipe, of what is in it now: a job that goes on writing shall not hold
-// the launcher here. Fewer are fine: the job can read its own pipe too.
-void Discard(int pipe, uint64_t bytes) {
-  int held = 0;
-  if (::ioctl(pipe, FIONREAD, &held) != 0 || held <= 0) return;
-  bytes = std::min(bytes, static_cast<uint64_t>(held));
-  char buffer[65536];
-  while (bytes > 0) {
-    const ssize_t got = ::read(pipe, buffer, std::min<uint64_t>(bytes, sizeof buffer));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return;
-    bytes -= static_cast<uint64_t>(got);
-  }
 }
 
 }  // namespace

@@ -163,15 +163,6 @@ TEST_F(LauncherServerTest, DrainedDoesNotWaitForBytesThatTheJobTookItself) {
   ASSERT_TRUE(client->Kill(launched.handle));
 }
 
-TEST_F(LauncherServerTest, DrainedTakesOnlyWhatThePipeHeldHoweverFastTheJobWrites) {
-  Start();
-  const Launched launched = Run(OpenBusybox(), Shell("yes & yes & yes & yes & yes & yes & yes"));
-  PeekAtLeast(launched.stdout_pipe.get(), 4096);
-  ASSERT_TRUE(client->Drained(launched.handle, Stream::kStdout, ~uint64_t{0}));
-  ASSERT_TRUE(client->Kill(launched.handle));
-  events.WaitForExit(launched.handle);
-}
-
 TEST_F(LauncherServerTest, TheServiceCannotMakeTheLaunchersReadBlock) {
   Start();
   const Launched launched = Run(OpenBusybox(), Shell("sleep 100"));
