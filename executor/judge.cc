@@ -116,7 +116,7 @@ Outcome JudgeLaunchError(const Error& error, const queue::JobSpec& spec) {
   Outcome outcome;
   outcome.message = error.message;
   switch (error.code) {
-    case ErrorCode::kUnavailable: return Lost("the launcher is gone: " + error.message);
+    case ErrorCode::kUnavailable: return Lost("the sandbox could not be made now: " + error.message);
     case ErrorCode::kExhausted:
       // The launcher's word for a memory limit that was met while setting up.
       if (error.message.find("memory limit") == std::string::npos) return Lost(error.message);
