@@ -71,6 +71,7 @@ Result<int> Do(const ShowJobCommand& command, Context& context) {
 Result<int> Do(const ShowLogsCommand& command, Context& context) {
   LogReader reader(context.client, context.console);
   TRY(reader.Read({.job_id = command.id, .stream = command.stream, .follow = command.follow}));
+  if (reader.dropped_bytes() > 0) context.console.Say(DroppedText(reader.dropped_bytes()));
   return kExitOk;
 }
 

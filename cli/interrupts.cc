@@ -69,6 +69,9 @@ void CancelOnInterrupt::Run() {
     if (stopping_) return;
   }
   Cancel();
+  // This thread stays until the end: it is the one that a second signal can reach.
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return stopping_.load(); });
 }
 
 // False when the program comes to its end without one.

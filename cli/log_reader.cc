@@ -5,6 +5,7 @@
 
 #include "base/encoding.h"
 #include "base/io.h"
+#include "base/json/json.h"
 
 namespace caisson::cli {
 namespace {
@@ -24,6 +25,7 @@ std::string PathOf(const LogRequest& request) {
 Result<void> LogReader::TakeEvent(const SseEvent& event, bool discard) {
   if (event.name == "end") {
     ended_ = true;
+    if (const Result<Json> job = ParseJson(event.data)) dropped_bytes_ = job->IntOr("log_dropped_bytes", 0);
     return Fail(ErrorCode::kCancelled, "end of the log");  // ends the transfer; Read() knows better
   }
   if (event.name == "stdout" || event.name == "stderr") {

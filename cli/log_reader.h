@@ -29,6 +29,8 @@ class LogReader {
   // Returns when the server said that this was all. While the daemon is away it tries again, for as long as Patience
   // lasts. Nothing is written when `discard`.
   Result<void> Read(const LogRequest& request, bool discard = false);
+  // What the server said at the end: output past the log's cap, of the whole job.
+  int64_t dropped_bytes() const { return dropped_bytes_; }
 
  private:
   Result<void> TakeEvent(const SseEvent& event, bool discard);
@@ -40,6 +42,7 @@ class LogReader {
   std::optional<std::string> position_;  // Last-Event-ID: the end of what was written
   std::optional<Error> output_error_;    // the terminal or pipe went away: no reason to reconnect
   bool ended_ = false;
+  int64_t dropped_bytes_ = 0;
 };
 
 }  // namespace caisson::cli

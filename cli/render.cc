@@ -127,6 +127,10 @@ std::string EpilogueText(const JobView& job) {
   return text;
 }
 
+std::string DroppedText(int64_t bytes) {
+  return fmt::format("{} bytes of output were dropped: they are past the log's limit", bytes);
+}
+
 Result<DoctorReport> RenderDoctor(const Json& report) {
   const Json* strict = report.Find("strict_possible");
   if (!strict || !strict->AsBool()) return Fail(ErrorCode::kInvalid, "the answer is not a doctor's report");

@@ -20,6 +20,8 @@ std::string RenderImages(const Json& answer, UnixMillis now);
 
 // One line for `run` about a job that did not simply exit; empty where its status says all.
 std::string EpilogueText(const JobView& job);
+// "N bytes of output were dropped ...": no output may be missing in silence.
+std::string DroppedText(int64_t bytes);
 
 struct DoctorReport {
   std::string text;

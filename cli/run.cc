@@ -53,8 +53,7 @@ Result<FinishedJob> Follow(ApiClient& client, const std::string& id, ProgressLin
 // What the output and the status do not say.
 void SayEpilogue(const JobView& job, const Console& console) {
   if (const std::string text = EpilogueText(job); !text.empty()) console.Say(text);
-  if (job.log_dropped_bytes > 0)
-    console.Say(fmt::format("{} bytes of output were dropped: they are past the log's limit", job.log_dropped_bytes));
+  if (job.log_dropped_bytes > 0) console.Say(DroppedText(job.log_dropped_bytes));
   if (!job.unenforced.empty() && console.err_is_terminal()) {
     std::string names;
     for (const std::string& name : job.unenforced) names += (names.empty() ? "" : ", ") + Printable(name);

@@ -114,6 +114,13 @@ TEST(RunTest, SaysHowMuchOutputWasDropped) {
   EXPECT_THAT(RunCaisson(server.host(), {"run", "busybox"}).err, HasSubstr("77 bytes of output were dropped"));
 }
 
+TEST(RunTest, LogsSayTooHowMuchWasDropped) {
+  FakeServer server([](const FakeRequest&) { return HttpStream("event: end\ndata: {\"log_dropped_bytes\":77}\n\n"); });
+  const Outcome outcome = RunCaisson(server.host(), {"logs", kId});
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("77 bytes of output were dropped"));
+}
+
 TEST(RunTest, RefusedSubmitShowsEachErrorAndExits125) {
   FakeServer server([](const FakeRequest&) {
     return HttpAnswer(
@@ -175,6 +182,29 @@ TEST(RunTest, FirstInterruptCancelsTheJobAndExitsWith130) {
   EXPECT_THAT(outcome.err, HasSubstr(std::string("cancelling job ") + kId));
   EXPECT_THAT(outcome.err, HasSubstr(std::string("job ") + kId + " cancelled"));
 }
+
+// In a process of its own, as it is to die.
+void InterruptTwice() {
+  std::atomic<bool> cancelled = false;
+  std::atomic<int> looks = 0;
+  FakeServer server([&](const FakeRequest& request) -> std::string {
+    if (request.Asks("POST /v1/jobs ")) {
+      kill(getpid(), SIGINT);
+      return HttpAnswer(202, "application/json", JobJson(R"("state":"queued")"));
+    }
+    if (request.Asks("POST")) {
+      cancelled = true;
+      return HttpAnswer(202, "application/json", JobJson(R"("state":"running")"));
+    }
+    if (request.head.find("/logs") == std::string::npos)
+      return Json200(JobJson(R"("state":"cancelled","reason":"cancelled")"));
+    if (cancelled && ++looks == 2) kill(getpid(), SIGINT);
+    return looks > 5 ? HttpStream("event: end\ndata: {}\n\n") : HttpStream(": ping\n\n");
+  });
+  std::exit(RunCaisson(server.host(), {"run", "busybox"}).status);
+}
+
+TEST(RunTest, SecondInterruptLeavesTheJobBehind) { EXPECT_EXIT(InterruptTwice(), testing::KilledBySignal(SIGINT), ""); }
 
 TEST(RunTest, AnInterruptThatWasIgnoredAtTheStartStaysIgnored) {
   struct sigaction ignore {
