@@ -151,7 +151,12 @@ Result<void> Start(Service& service, const Settings& settings) {
   service.launcher_port = executor::MakeLauncherPort(*service.launcher);
   service.images = TRY_IN("open the image store", image::OpenImageStore(ImageOptions(settings, service.layers)));
 
-  const int slots = SlotsOf(settings);
+  // Jobs that this node may not run wait for one that may, or for other settings: no attempt of theirs is used up.
+  const std::vector<std::string> unenforceable = TRY(UnenforceableLimits(*service.launcher, settings));
+  const int slots = unenforceable.empty() ? SlotsOf(settings) : 0;
+  if (slots == 0)
+    LogError("jobs_wait", {{"because", "isolation is strict and this host cannot enforce every limit"},
+                           {"action", "see caisson doctor, or start with --isolation best-effort"}});
   service.executor = TRY(executor::Executor::Start({.slots = slots, .memory_bytes = MemoryOf(settings)},
                                                    {.store = service.store.get(),
                                                     .logs = service.logs.get(),
@@ -159,8 +164,7 @@ Result<void> Start(Service& service, const Settings& settings) {
                                                     .launcher = service.launcher_port.get()}));
   service.sandbox_exits.Attach(*service.executor);
   service.images_port = std::make_unique<Images>(*service.images, *service.store);
-  service.jobs_port =
-      std::make_unique<RunningJobs>(*service.executor, TRY(UnenforceableLimits(*service.launcher, settings)));
+  service.jobs_port = std::make_unique<RunningJobs>(*service.executor, unenforceable);
   service.node = std::make_unique<Node>(*service.launcher, *service.executor, slots);
   service.api =
       TRY_IN("start the API", api::ApiServer::Start({.unix_socket = std::string(kRunDir) + "/caisson.sock",

@@ -106,6 +106,22 @@ TEST_F(CrashTest, ASecondInstanceRunsBesideTheFirst) {
   EXPECT_EQ(first.WaitFinal(long_job).StringOr("state", ""), "succeeded");
 }
 
+// Where the host can enforce every limit they simply run.
+TEST_F(CrashTest, JobsThatStrictCannotRunWaitForAnotherStart) {
+  Daemon daemon(registry_, {.arguments = {"--drain-seconds", "0"}});
+  const std::string job = Submit(daemon, "sleep 2; echo done");
+  ASSERT_TRUE(daemon.WaitState(job, "running"));
+  daemon.Stop();
+  daemon.Start({"--isolation", "strict"});
+  if (HostIsolation() != "strict") {
+    EXPECT_THAT(daemon.log(), HasSubstr("jobs_wait"));
+    EXPECT_EQ(daemon.Job(job).StringOr("state", ""), "queued");
+  }
+  daemon.Stop();
+  daemon.Start();
+  EXPECT_EQ(daemon.WaitFinal(job).StringOr("state", ""), "succeeded");
+}
+
 TEST_F(CrashTest, TwoInstancesNeverShareADataDirectory) {
   Daemon daemon(registry_);
   const TemporaryDirectory run;

@@ -91,13 +91,14 @@ Daemon::~Daemon() {
   rmdir(cgroup_parent_.c_str());
 }
 
-void Daemon::Start() {
+void Daemon::Start(const std::vector<std::string>& further) {
   std::vector<std::string> arguments = options_.run_under;
   arguments.insert(arguments.end(), {std::string(kPrograms) + "/caissond", "--config",
                                      directory_.path() + "/caisson.toml", "--data-dir", data_dir(), "--run-dir",
                                      run_dir(), "--service-user", kServiceUser, "--isolation", HostIsolation()});
   if (!cgroup_parent_.empty()) arguments.insert(arguments.end(), {"--cgroup-parent", cgroup_flag_});
   arguments.insert(arguments.end(), options_.arguments.begin(), options_.arguments.end());
+  arguments.insert(arguments.end(), further.begin(), further.end());
   process_ = Process(arguments, {.out_file = log_file(), .err_file = log_file()});
   ASSERT_TRUE(WaitReady()) << log();
   launcher_ = process_.pid();

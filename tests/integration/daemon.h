@@ -31,7 +31,8 @@ class Daemon {
   explicit Daemon(const Registry& registry, const DaemonOptions& options = {});
   ~Daemon();
 
-  void Start();                     // again, on the same directories; returns when /readyz answers 200
+  // Again, on the same directories, with further flags; returns when /readyz answers 200.
+  void Start(const std::vector<std::string>& further = {});
   void Stop(int signal = SIGTERM);  // waits for the end
   std::optional<int> Wait(milliseconds limit) { return process_.Wait(limit); }
   bool running() { return process_.running(); }
