@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/settings/settings.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <toml++/toml.h>
@@ -262,7 +263,9 @@ Result<void> ReadConfigFile(Settings& settings) {
 
 bool IsLoopbackListen(const std::string& listen) {
   const std::string host = listen.substr(0, listen.rfind(':'));
-  return host.starts_with("127.") || host == "localhost" || host == "[::1]";
+  in_addr address{};
+  const bool number = ::inet_pton(AF_INET, host.c_str(), &address) == 1;  // "127.example.org" is a name like any other
+  return (number && ntohl(address.s_addr) >> 24 == 127) || host == "localhost" || host == "[::1]";
 }
 
 Result<void> CheckTogether(const Settings& settings) {

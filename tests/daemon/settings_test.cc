@@ -56,6 +56,7 @@ TEST_F(SettingsTest, WrongTypeNamesTheKey) {
 TEST_F(SettingsTest, ListenBeyondLoopbackIsRefusedUnlessInsecure) {
   EXPECT_THAT(ErrorOf("listen = \"0.0.0.0:7070\"\n"), HasSubstr("--insecure-listen"));
   EXPECT_EQ(ErrorOf("listen = \"0.0.0.0:7070\"\ninsecure_listen = true\n"), "accepted");
+  EXPECT_THAT(ErrorOf("listen = \"127.example.org:7070\"\n"), HasSubstr("--insecure-listen"));
   EXPECT_EQ(ErrorOf("listen = \"127.0.0.1:0\"\n"), "accepted");
   EXPECT_EQ(ErrorOf("listen = \"0.0.0.0:7070\"\ntls_cert = \"/c\"\ntls_key = \"/k\"\n"), "accepted");
   EXPECT_THAT(ErrorOf("tls_cert = \"/c\"\n"), HasSubstr("belong together"));
