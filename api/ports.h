@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the API needs of parts that it must not know (images, the node, running jobs). Implemented in daemon/. Every
-// function is quick unless it says otherwise and safe on any thread.
+// What the API needs of parts that it must not know: running jobs and the node here, images in api/image_ports.h.
+// Implemented in daemon/. Every function is quick unless it says otherwise and safe on any thread.
 #pragma once
 
 #include <cstdint>
@@ -8,33 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "base/clock.h"
+#include "api/image_ports.h"
 #include "base/result.h"
 #include "queue/job.h"
 
 namespace caisson::api {
-
-struct ImageSummary {
-  std::string reference;
-  std::string digest;  // of the manifest
-  uint64_t compressed_bytes = 0;
-  uint64_t unpacked_bytes = 0;
-  int layers = 0;
-  UnixMillis pulled_at = 0;
-  std::vector<std::string> warnings;
-};
-
-struct PullProgress {
-  uint64_t bytes_done = 0;
-  uint64_t bytes_total = 0;
-};
-
-class ImagesPort {
- public:
-  virtual ~ImagesPort() = default;
-  virtual Result<std::vector<ImageSummary>> ListImages(queue::TenantId tenant) = 0;  // may read files
-  virtual Result<std::string> NormaliseReference(const std::string& text) = 0;       // kInvalid with the reason
-};
 
 class JobsPort {
  public:

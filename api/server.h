@@ -20,6 +20,7 @@ struct ApiDependencies {
   ImagesPort* images = nullptr;
   JobsPort* jobs = nullptr;
   NodePort* node = nullptr;
+  RegistriesPort* registries = nullptr;  // none: registry logins cannot be stored
 };
 
 struct ApiOptions {
