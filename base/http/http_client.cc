@@ -55,6 +55,14 @@ size_t OnBody(char* data, size_t, size_t size, void* user) {
   return size;
 }
 
+size_t OnRead(char* data, size_t, size_t size, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  Result<size_t> got = transfer.request.read_body(std::span(data, size));
+  if (got) return *got;
+  transfer.error = std::move(got).error();
+  return CURL_READFUNC_ABORT;
+}
+
 size_t OnHeader(char* data, size_t, size_t size, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   transfer.header_bytes += size;
@@ -105,8 +113,13 @@ struct HeaderList {
   }
 };
 
-void SetMethod(CURL* curl, const HttpRequest& request) {
-  if (request.body) {
+void SetMethod(CURL* curl, const HttpRequest& request, Transfer& transfer) {
+  if (request.read_body) {
+    curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(curl, CURLOPT_READFUNCTION, OnRead);
+    curl_easy_setopt(curl, CURLOPT_READDATA, &transfer);
+    curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(request.body_bytes));
+  } else if (request.body) {
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body->data());
     curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body->size()));
   }
@@ -186,7 +199,7 @@ Result<HttpResponse> HttpClient::Perform(const HttpRequest& request) {
   Transfer transfer{request, curl};
   char error_text[CURL_ERROR_SIZE] = "";
   SetOptions(curl, request, transfer, error_text);
-  SetMethod(curl, request);
+  SetMethod(curl, request, transfer);
   HeaderList headers;
   for (const auto& [name, value] : request.headers) headers.Add(name + ": " + value);
   headers.Add("Expect:");  // no pause before a body

@@ -6,9 +6,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,6 +27,10 @@ struct HttpRequest {
   std::string url;
   std::vector<std::pair<std::string, std::string>> headers;
   std::optional<std::string> body;
+  // In place of `body`: exactly `body_bytes` bytes, asked for piece by piece as the connection takes them. Returns how
+  // many it put there (0 only at the end); an error ends the transfer and is returned.
+  std::function<Result<size_t>(std::span<char>)> read_body;
+  uint64_t body_bytes = 0;
   std::string unix_socket;  // connect there instead of the URL's host
   std::string ca_file;      // in place of the system's authorities, where not empty
   std::chrono::seconds connect_timeout{10};
