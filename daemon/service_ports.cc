@@ -102,6 +102,24 @@ Result<std::unique_ptr<image::StoreWorker>> LayerTree::StartMerge(int input, int
   return Start(WorkerVerb::kMerge, input, report, layers_top_first);
 }
 
+Result<std::unique_ptr<image::StoreWorker>> LayerTree::StartVerify(int input, int report, const LayerName& layer) {
+  return Start(WorkerVerb::kVerify, input, report, {&layer, 1});
+}
+
+Result<std::unique_ptr<image::StoreWorker>> LayerTree::StartExport(int input, int output,
+                                                                   std::span<const LayerName> layers_top_first) {
+  return Start(WorkerVerb::kExport, input, output, layers_top_first);
+}
+
+Result<void> LayerTree::RemoveLayer(const LayerName& name) { return launcher_->RemoveLayer(name); }
+
+Result<std::vector<image::StoredLayer>> LayerTree::ListLayers() {
+  std::vector<image::StoredLayer> layers;
+  for (const sandbox::StoredLayer& layer : TRY(launcher_->ListLayers()))
+    layers.push_back({layer.name, layer.bytes, layer.in_use});
+  return layers;
+}
+
 Result<bool> LayerTree::HasLayer(const LayerName& name) {
   const Result<sandbox::RootfsHandle> pin = launcher_->OpenRootfs({&name, 1});
   if (!pin && pin.error().code == ErrorCode::kNotFound) return false;

@@ -56,7 +56,12 @@ class LayerTree final : public image::StorePort {
   Result<std::unique_ptr<image::StoreWorker>> StartUnpack(int input, int report) override;
   Result<std::unique_ptr<image::StoreWorker>> StartMerge(int input, int report,
                                                          std::span<const LayerName> layers_top_first) override;
+  Result<std::unique_ptr<image::StoreWorker>> StartVerify(int input, int report, const LayerName& layer) override;
+  Result<std::unique_ptr<image::StoreWorker>> StartExport(int input, int output,
+                                                          std::span<const LayerName> layers_top_first) override;
   Result<bool> HasLayer(const LayerName& name) override;
+  Result<void> RemoveLayer(const LayerName& name) override;
+  Result<std::vector<image::StoredLayer>> ListLayers() override;
 
  private:
   Result<std::unique_ptr<image::StoreWorker>> Start(sandbox::WorkerVerb verb, int input, int report,

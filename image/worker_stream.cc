@@ -50,6 +50,16 @@ Result<std::string> WorkerStream::FinishAndReadReport() {
   return std::move(report_bytes_);
 }
 
+Result<void> WorkerStream::FinishAndReadOutput(const std::function<Result<void>(std::string_view)>& sink) {
+  input_.reset();
+  for (;;) {
+    if (!report_bytes_.empty()) TRY(sink(report_bytes_));
+    report_bytes_.clear();
+    if (!report_) return {};
+    TRY(WaitAndRead(false));
+  }
+}
+
 Result<void> WorkerStream::WaitAndRead(bool for_input) {
   if (cancelled_ && cancelled_->load()) return Fail(ErrorCode::kCancelled, "cancelled");
   pollfd fds[] = {{report_.get(), POLLIN, 0}, {for_input ? input_.get() : -1, POLLOUT, 0}};

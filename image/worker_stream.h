@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,6 +30,9 @@ class WorkerStream {
   bool worker_ended() const { return worker_ended_; }
   // Ends the input and waits for the whole report.
   Result<std::string> FinishAndReadReport();
+  // The same for output that is no report and has no bound: `sink` takes it as it comes, never kept whole. While it
+  // does not return, nothing more is read and the worker waits.
+  Result<void> FinishAndReadOutput(const std::function<Result<void>(std::string_view)>& sink);
 
  private:
   WorkerStream(Fd input, Fd report, const std::atomic<bool>* cancelled)

@@ -44,7 +44,7 @@ struct RunningSandbox {
   std::string id;  // SandboxSpec::id
 };
 
-enum class WorkerVerb : uint32_t { kUnpack = 1, kMerge = 2, kRemove = 3 };
+enum class WorkerVerb : uint32_t { kUnpack = 1, kMerge = 2, kRemove = 3, kVerify = 4, kExport = 5 };
 
 struct WorkerExit {
   int wait_status = 0;     // as waitid gives it: exit code, or 128 + signal
@@ -88,8 +88,9 @@ class LauncherClient {
   Result<void> Drained(SandboxHandle handle, Stream stream, uint64_t position);
 
   // Starts a store worker (image/worker) on an empty directory of its own. `input` and `report` are borrowed: the
-  // worker reads its bytes from the one and writes its report to the other. `layers_top_first` are shown to kMerge
-  // read-only; kRemove gets nothing but the directory to empty, named by `layers_top_first[0]`.
+  // worker reads its bytes from the one and writes its report to the other. `layers_top_first` are shown to kMerge,
+  // kVerify (one) and kExport read-only, and stay open, thus in use, until the worker ends; kRemove gets nothing but
+  // the directory to empty, named by `layers_top_first[0]`. The directory of kVerify and kExport is read-only too.
   Result<WorkerHandle> StartWorker(WorkerVerb verb, int input, int report, std::span<const LayerName> layers_top_first);
   Result<void> KillWorker(WorkerHandle handle);
   // After on_worker_done with status 0: the worker's directory becomes layer `name`, durably. `opaque` lists the

@@ -142,11 +142,12 @@ Result<Launch> GetLaunch(const wire::Launch& message) {
 // ---- Store ------------------------------------------------------------------------------------------------------
 
 Result<StartWorker> GetStartWorker(const wire::StartWorker& message) {
-  TRY(CheckRange("worker verb", message.verb, 1U, 3U));
+  TRY(CheckRange("worker verb", message.verb, 1U, 5U));
   StartWorker start;
   start.verb = static_cast<WorkerVerb>(message.verb);
+  const bool merges = start.verb == WorkerVerb::kMerge || start.verb == WorkerVerb::kExport;
   const size_t least = start.verb == WorkerVerb::kUnpack ? 0 : 1;
-  const size_t most = start.verb == WorkerVerb::kMerge ? kMaxLayers : least;
+  const size_t most = merges ? kMaxLayers : least;
   start.layers_top_first = TRY(GetLayers(message, least, most));
   return start;
 }

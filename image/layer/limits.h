@@ -40,9 +40,11 @@ inline constexpr int kZstdWindowLog = 27;                 // 128 MiB of memory
 // ---- What a worker may report -----------------------------------------------------------------------------------
 inline constexpr size_t kMaxReportBytes = 24 << 20;      // one report, all lists
 inline constexpr size_t kMaxReportedPaths = 100'000;     // of one list
+inline constexpr size_t kMaxUnreadablePaths = 100;       // of a damaged layer: enough to tell a file from a disk
 inline constexpr size_t kMaxMergeOrderBytes = 64 << 20;  // the lists of all layers of an image
 inline constexpr size_t kMaxReasonBytes = 1024;          // text of a refusal
 inline constexpr size_t kMaxAccountFileBytes = 1 << 20;  // etc/passwd and etc/group, each
 inline constexpr int kMaxLinksFollowed = 40;             // as the kernel does
+inline constexpr size_t kMaxFrameBytes = 1 << 20;        // one piece of an export's output
 
 }  // namespace caisson::image

@@ -2,6 +2,7 @@
 #include "image/layer/report.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/check.h"
 #include "base/encoding.h"
@@ -16,9 +17,9 @@ namespace {
 // that a mismatch means a broken installation.
 constexpr std::string_view kUnpackOrderMagic = "csnU\1";
 constexpr std::string_view kMergeOrderMagic = "csnM\1";
-constexpr std::string_view kReportMagic = "csnR\1";
+constexpr std::string_view kReportMagic = "csnR\2";
 
-enum class ReportKind : uint8_t { kRefusal = 0, kUnpack = 1, kMerge = 2, kEmpty = 3 };
+enum class ReportKind : uint8_t { kRefusal = 0, kUnpack = 1, kMerge = 2, kEmpty = 3, kVerify = 4 };
 
 constexpr uint32_t kPermissionBits = 07777;
 
@@ -28,9 +29,9 @@ void EncodePaths(WireWriter& out, const std::vector<std::string>& paths) {
 }
 
 // Strictly ascending, so that there is one spelling of a list and no duplicate.
-std::vector<std::string> DecodePaths(WireReader& in) {
+std::vector<std::string> DecodePaths(WireReader& in, size_t most = kMaxReportedPaths) {
   std::vector<std::string> paths;
-  const uint32_t count = in.Count(kMaxReportedPaths, sizeof(uint32_t));
+  const uint32_t count = in.Count(most, sizeof(uint32_t));
   for (uint32_t i = 0; i < count; ++i) {
     std::string path(in.String(kMaxPathBytes));
     if (in.failed() || !IsLayerPath(path) || (!paths.empty() && path <= paths.back())) {
@@ -57,6 +58,18 @@ LayerFacts DecodeFacts(WireReader& in) {
   facts.whiteouts = DecodePaths(in);
   if (std::binary_search(facts.replaced.begin(), facts.replaced.end(), "")) in.Fail();  // a root cannot be whited out
   return facts;
+}
+
+void EncodeSum(WireWriter& out, const TreeSum& sum) {
+  out.Number(sum.low);
+  out.Number(sum.high);
+}
+
+TreeSum DecodeSum(WireReader& in) {
+  TreeSum sum;
+  sum.low = in.Number<uint64_t>();
+  sum.high = in.Number<uint64_t>();
+  return sum;
 }
 
 WireWriter BeginReport(ReportKind kind) {
@@ -159,6 +172,7 @@ std::string EncodeReport(const UnpackReport& report) {
   for (uint64_t number :
        {report.unpacked_bytes, report.entries, report.devices_skipped, report.ids_changed, report.xattrs_dropped})
     out.Number(number);
+  EncodeSum(out, report.tree_sum);
   EncodeFacts(out, report.facts);
   return std::move(out).Take();
 }
@@ -173,6 +187,16 @@ std::string EncodeReport(const MergeReport& report) {
   out.String(report.passwd);
   out.String(report.group);
   out.Number(report.directories_written);
+  EncodeSum(out, report.tree_sum);
+  return std::move(out).Take();
+}
+
+std::string EncodeReport(const VerifyReport& report) {
+  WireWriter out = BeginReport(ReportKind::kVerify);
+  EncodeSum(out, report.tree_sum);
+  out.Number(report.entries);
+  out.Number(report.bytes);
+  EncodePaths(out, report.unreadable);
   return std::move(out).Take();
 }
 
@@ -186,6 +210,7 @@ Result<UnpackReport> DecodeUnpackReport(std::string_view bytes) {
   for (uint64_t* number :
        {&report.unpacked_bytes, &report.entries, &report.devices_skipped, &report.ids_changed, &report.xattrs_dropped})
     *number = in.Number<uint64_t>();
+  report.tree_sum = DecodeSum(in);
   report.facts = DecodeFacts(in);
   if (!in.AtEnd() || report.unpacked_bytes > kMaxUnpackedBytes || report.entries > kMaxEntries)
     return Malformed("report of a layer");
@@ -211,8 +236,39 @@ Result<MergeReport> DecodeMergeReport(std::string_view bytes) {
   report.passwd = in.String(kMaxAccountFileBytes);
   report.group = in.String(kMaxAccountFileBytes);
   report.directories_written = in.Number<uint64_t>();
+  report.tree_sum = DecodeSum(in);
   if (!in.AtEnd()) return Malformed("report of the merged image");
   return report;
+}
+
+Result<VerifyReport> DecodeVerifyReport(std::string_view bytes) {
+  WireReader in = TRY(OpenReport(bytes, ReportKind::kVerify));
+  VerifyReport report;
+  report.tree_sum = DecodeSum(in);
+  report.entries = in.Number<uint64_t>();
+  report.bytes = in.Number<uint64_t>();
+  report.unreadable = DecodePaths(in, kMaxUnreadablePaths);
+  if (!in.AtEnd()) return Malformed("report of a stored layer");
+  return report;
+}
+
+Result<void> DecodeEmptyReport(std::string_view bytes) {
+  if (!TRY(OpenReport(bytes, ReportKind::kEmpty)).AtEnd()) return Malformed("report");
+  return {};
+}
+
+std::string TreeSum::ToHex() const { return fmt::format("{:016x}{:016x}", high, low); }
+
+Result<TreeSum> TreeSum::Parse(std::string_view hex) {
+  TreeSum sum;
+  const auto half = [hex](size_t start, uint64_t& number) {
+    const std::string_view digits = hex.substr(start, 16);
+    const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+    return end.ec == std::errc() && end.ptr == digits.data() + digits.size();
+  };
+  if (hex.size() != 32 || !half(0, sum.high) || !half(16, sum.low) || sum.ToHex() != hex)
+    return Fail(ErrorCode::kInvalid, "not a tree's checksum");
+  return sum;
 }
 
 }  // namespace caisson::image

@@ -39,8 +39,21 @@ struct LayerFacts {
   bool operator==(const LayerFacts&) const = default;
 };
 
+// A checksum of a whole tree that finds what a disk or a hand has changed since the worker wrote it: the sum, modulo
+// 2^128, of one XXH3 of every entry's path, type, attributes and contents. The order of entries does not matter, so
+// that it can be computed while they are made. No protection against somebody who means to hit it: that is the
+// digest's.
+struct TreeSum {
+  uint64_t low = 0;
+  uint64_t high = 0;
+  bool operator==(const TreeSum&) const = default;
+  std::string ToHex() const;  // 32 digits
+  static Result<TreeSum> Parse(std::string_view hex);
+};
+
 struct UnpackReport {
   Digest diff_id;               // SHA-256 over every byte of the uncompressed stream
+  TreeSum tree_sum;             // of what stands in the layer's directory
   uint64_t unpacked_bytes = 0;  // of that stream
   uint64_t entries = 0;
   uint64_t devices_skipped = 0;
@@ -72,7 +85,21 @@ struct MergeReport {
   std::string passwd;                                      // empty where the image has none
   std::string group;
   uint64_t directories_written = 0;  // into the fix-up layer
+  TreeSum tree_sum;                  // of the fix-up layer
 };
+
+// ---- verify -----------------------------------------------------------------------------------------------------
+
+// The input is empty; the layer stands at layers/0.
+struct VerifyReport {
+  TreeSum tree_sum;  // equal to the one of the unpacking or merging unless something has changed; unreadable: no match
+  uint64_t entries = 0;                 // directories included, the layer's root too
+  uint64_t bytes = 0;                   // of all regular files' contents, a file with several names once
+  std::vector<std::string> unreadable;  // paths that gave errors, the first kMaxUnreadablePaths of them, sorted
+};
+
+// ---- export -----------------------------------------------------------------------------------------------------
+// The input is a MergeOrder of the layers, top layer shown as layers/0; the output is image/layer/framed_output.h.
 
 // ---- the report's frame -----------------------------------------------------------------------------------------
 
@@ -80,11 +107,14 @@ struct MergeReport {
 std::string EncodeRefusal(const Error& reason);
 std::string EncodeReport(const UnpackReport& report);
 std::string EncodeReport(const MergeReport& report);
+std::string EncodeReport(const VerifyReport& report);
 std::string EncodeEmptyReport();  // of a verb that has nothing to say
 
 // The worker's answer, or its refusal as the Error: kInvalid, kTooLarge, kExhausted or kInternal. A report that breaks
 // the format is kCorrupt.
 Result<UnpackReport> DecodeUnpackReport(std::string_view bytes);
 Result<MergeReport> DecodeMergeReport(std::string_view bytes);
+Result<VerifyReport> DecodeVerifyReport(std::string_view bytes);
+Result<void> DecodeEmptyReport(std::string_view bytes);
 
 }  // namespace caisson::image

@@ -57,6 +57,8 @@ const char* VerbName(WorkerVerb verb) {
     case WorkerVerb::kUnpack: return "unpack";
     case WorkerVerb::kMerge: return "merge";
     case WorkerVerb::kRemove: return "remove";
+    case WorkerVerb::kVerify: return "verify";
+    case WorkerVerb::kExport: return "export";
   }
   return "";
 }
@@ -72,7 +74,8 @@ struct Preparation {
 Result<Preparation> Prepare(const WorkerRequest& request, const IdRange& ids, Environment& environment) {
   Preparation made;
   made.user_namespace = TRY(PrepareUserNamespace(ids, environment, /*for_worker=*/true));
-  made.output = TRY(CloneIdmapped(request.directory, made.user_namespace.get(), /*read_only=*/false));
+  const bool reads_only = request.verb == WorkerVerb::kVerify || request.verb == WorkerVerb::kExport;
+  made.output = TRY(CloneIdmapped(request.directory, made.user_namespace.get(), reads_only));
   for (const int layer : request.layers_top_first)
     made.layers.push_back(TRY(CloneIdmapped(layer, made.user_namespace.get(), /*read_only=*/true)));
   made.complaints = TRY(MakePipe(O_NONBLOCK));  // the worker cannot be held up by it, nor the launcher

@@ -158,20 +158,46 @@ WorkerStore::WorkerStore(std::string directory) : directory_(std::move(directory
 }
 
 Result<std::unique_ptr<StoreWorker>> WorkerStore::StartUnpack(int input, int report) {
-  return StartMerge(input, report, {});
+  return StartNew("unpack", input, report, {});
 }
 
 Result<std::unique_ptr<StoreWorker>> WorkerStore::StartMerge(int input, int report,
                                                              std::span<const LayerName> layers_top_first) {
+  return StartNew(layers_top_first.empty() ? "unpack" : "merge", input, report, layers_top_first);
+}
+
+Result<std::unique_ptr<StoreWorker>> WorkerStore::StartVerify(int input, int report, const LayerName& layer) {
+  return StartNew("verify", input, report, {&layer, 1});
+}
+
+Result<std::unique_ptr<StoreWorker>> WorkerStore::StartExport(int input, int output,
+                                                              std::span<const LayerName> layers_top_first) {
+  return StartNew("export", input, output, layers_top_first);
+}
+
+Result<std::unique_ptr<StoreWorker>> WorkerStore::StartNew(const char* verb, int input, int report,
+                                                           std::span<const LayerName> layers_top_first) {
   const std::string out = fmt::format("{}/tmp/{}", directory_, ++started_);
   if (::mkdir(out.c_str(), 0755) != 0) return FailErrno(errno, "make {}", out);
-  const pid_t pid = TRY(Start(layers_top_first.empty() ? "unpack" : "merge", out, input, report, layers_top_first));
+  const pid_t pid = TRY(Start(verb, out, input, report, layers_top_first));
   return std::make_unique<RunningWorker>(*this, out, pid);
 }
 
 Result<bool> WorkerStore::HasLayer(const LayerName& name) { return ::access(PathOf(name).c_str(), F_OK) == 0; }
 
+Result<std::vector<StoredLayer>> WorkerStore::ListLayers() {
+  std::vector<StoredLayer> layers;
+  for (const auto& entry : std::filesystem::directory_iterator(directory_ + "/layers")) {
+    StoredLayer layer{TRY(LayerName::Parse(entry.path().filename().string()))};
+    for (const auto& file : std::filesystem::recursive_directory_iterator(entry))
+      if (file.is_regular_file() && !file.is_symlink()) layer.bytes += file.file_size();
+    layers.push_back(layer);
+  }
+  return layers;
+}
+
 Result<void> WorkerStore::RemoveLayer(const LayerName& name) {
+  if (!TRY(HasLayer(name))) return Fail(ErrorCode::kNotFound, "layer {} is not in the store", name.hex());
   const Fd null = TRY(OpenAt(AT_FDCWD, "/dev/null", O_RDWR));
   const pid_t pid = TRY(Start("remove", PathOf(name), null.get(), null.get(), {}));
   int status = 0;

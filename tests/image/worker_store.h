@@ -22,10 +22,14 @@ class WorkerStore : public StorePort {
   Result<std::unique_ptr<StoreWorker>> StartUnpack(int input, int report) override;
   Result<std::unique_ptr<StoreWorker>> StartMerge(int input, int report,
                                                   std::span<const LayerName> layers_top_first) override;
+  Result<std::unique_ptr<StoreWorker>> StartVerify(int input, int report, const LayerName& layer) override;
+  Result<std::unique_ptr<StoreWorker>> StartExport(int input, int output,
+                                                   std::span<const LayerName> layers_top_first) override;
   Result<bool> HasLayer(const LayerName& name) override;
 
   // Empties the layer's directory with a worker and removes it.
-  Result<void> RemoveLayer(const LayerName& name);
+  Result<void> RemoveLayer(const LayerName& name) override;
+  Result<std::vector<StoredLayer>> ListLayers() override;
 
   std::string PathOf(const LayerName& name) const { return directory_ + "/layers/" + name.hex(); }
   std::vector<std::string> TemporaryNames() const;  // what is left in tmp/
@@ -35,6 +39,8 @@ class WorkerStore : public StorePort {
 
  private:
   friend class RunningWorker;
+  Result<std::unique_ptr<StoreWorker>> StartNew(const char* verb, int input, int report,
+                                                std::span<const LayerName> layers_top_first);
   Result<pid_t> Start(const char* verb, const std::string& out, int input, int report,
                       std::span<const LayerName> layers_top_first);
 
