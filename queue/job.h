@@ -82,6 +82,7 @@ struct JobSpec {
   Resources resources;
   std::vector<std::pair<std::string, std::string>> labels;
   bool has_payload = false;
+  std::string pull_policy;  // "always", "if-missing" or "never"; empty: the node's default
 };
 
 struct Usage {

@@ -120,7 +120,21 @@ CREATE TABLE sequence(name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 CREATE TABLE checks(name TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 )sql";
 
-constexpr const char* kMigrations[] = {kVersion1};  // [i] leads to version i + 1
+constexpr char kVersion2[] = R"sql(
+ALTER TABLE image_grants ADD COLUMN permanent INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX image_grants_by_manifest ON image_grants(manifest, tenant, granted_at);
+CREATE INDEX image_grants_by_age ON image_grants(granted_at) WHERE permanent = 0;
+
+CREATE TABLE registry_logins(
+  tenant INTEGER NOT NULL REFERENCES tenants(id),
+  registry TEXT NOT NULL,                          -- prefix of host/name
+  username TEXT NOT NULL,
+  sealed BLOB NOT NULL,                            -- under the node's key, which is not in this file
+  created_at INTEGER NOT NULL,
+  PRIMARY KEY(tenant, registry)) STRICT, WITHOUT ROWID;
+)sql";
+
+constexpr const char* kMigrations[] = {kVersion1, kVersion2};  // [i] leads to version i + 1
 constexpr int64_t kNewest = std::size(kMigrations);
 
 Result<int64_t> PragmaValue(Database& database, const char* sql) {

@@ -69,6 +69,7 @@ std::string SpecToJson(const JobSpec& spec) {
   json.Set("disk_bytes", spec.resources.disk_bytes);
   if (!spec.labels.empty()) json.Set("labels", FromPairs(spec.labels));
   json.Set("has_payload", spec.has_payload);
+  if (!spec.pull_policy.empty()) json.Set("pull_policy", spec.pull_policy);
   return json.Dump();
 }
 
@@ -97,6 +98,7 @@ Result<JobSpec> SpecFromJson(std::string_view text) {
   spec.labels = TRY_IN("stored job", ToPairs(json, "labels"));
   const Json* has_payload = json.Find("has_payload");
   spec.has_payload = has_payload && has_payload->AsBool() && *has_payload->AsBool();
+  spec.pull_policy = json.StringOr("pull_policy", "");
   return spec;
 }
 

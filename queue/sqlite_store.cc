@@ -13,6 +13,7 @@
 #include "base/crypto/crypto.h"
 #include "base/encoding.h"
 #include "base/io.h"
+#include "queue/rights.h"
 #include "queue/schema.h"
 #include "queue/spec_codec.h"
 #include "queue/store.h"
@@ -24,6 +25,8 @@ namespace {
 constexpr int kWriterCacheKib = 65536;
 constexpr int kReaderCacheKib = 16384;
 constexpr int kJobsPerStep = 200;  // of what time does: other operations' turn comes between two steps
+constexpr int kRowsPerStep = 1000;
+constexpr std::chrono::milliseconds kGrantMemory = std::chrono::days(30);  // an ended right is still listed so long
 constexpr int kMaxPage = 200;
 constexpr int64_t kPingTrustMs = 1000;  // a commit that recent proves that the store is writable
 constexpr std::string_view kTokenPrefix = "csn_";
@@ -91,15 +94,28 @@ class SqliteStore final : public JobStore {
   Result<std::vector<StateCount>> CountByState() override;
   Result<void> Ping() override;
 
-  Result<void> GrantImage(TenantId tenant, std::string_view repository, const Digest& manifest) override;
+  Result<void> GrantImage(TenantId tenant, std::string_view repository, const Digest& manifest,
+                          bool permanent) override;
   Result<bool> MayUseImage(TenantId tenant, std::string_view repository, const Digest& manifest) override;
   Result<std::vector<ImageGrant>> ImageGrants(TenantId tenant) override;
+  Result<int> RevokeImage(TenantId tenant, const Digest& manifest) override;
+  Result<int> ImageHolders(const Digest& manifest) override;
+  Result<int> PruneImageGrants() override;
+
+  Result<void> PutRegistryLogin(TenantId tenant, const RegistryLogin& login) override;
+  Result<std::vector<RegistryLogin>> ListRegistryLogins(TenantId tenant) override;
+  Result<std::optional<RegistryLogin>> FindRegistryLogin(TenantId tenant, std::string_view registry) override;
+  Result<void> DeleteRegistryLogin(TenantId tenant, std::string_view registry) override;
 
   void SetListener(Listener listener) override { writer_.SetListener(std::move(listener)); }
 
  private:
   using Step = Result<int> (*)(Transaction&, int limit);
   Result<int> RepeatStep(Step step);
+  // Grants older than this have ended, but for the permanent ones.
+  UnixMillis EarliestValidGrant() const {
+    return options_.clock->NowMs() - std::chrono::milliseconds(options_.grant_valid).count();
+  }
 
   const StoreOptions options_;
   const Fd lock_;  // held as long as the store is open
@@ -205,6 +221,7 @@ Result<std::optional<Claim>> SqliteStore::ClaimNext() {
     Claim claim;
     claim.id = record.id;
     claim.tenant = record.tenant;
+    claim.tenant_name = record.tenant_name;
     claim.spec = std::move(*spec);
     claim.attempt = record.attempts;
     claim.fence = row->fence;
@@ -271,7 +288,7 @@ Result<int> SqliteStore::Tick() {
 
 Result<int> SqliteStore::RecoverLeases() { return RepeatStep(LoseLeasedJobs); }
 
-// ---- Tenants, tokens, grants ------------------------------------------------------------------------------------
+// ---- Tenants, tokens --------------------------------------------------------------------------------------------
 
 Result<NewToken> SqliteStore::CreateToken(std::string_view tenant_name) {
   NewToken created;
@@ -309,33 +326,61 @@ Result<TenantId> SqliteStore::FindTenant(std::string_view name) {
   return TenantId{query.Int(0)};
 }
 
-Result<void> SqliteStore::GrantImage(TenantId tenant, std::string_view repository, const Digest& manifest) {
-  return writer_.Run<void>([&](Transaction& transaction) -> Result<void> {
-    Query insert = TRY(
-        transaction.database.Ask("INSERT INTO image_grants(tenant, repository, manifest, granted_at) VALUES(?,?,?,?) "
-                                 "ON CONFLICT DO UPDATE SET granted_at = excluded.granted_at",
-                                 {tenant.value, repository, manifest.ToString(), transaction.now}));
-    TRY(insert.Run());
-    return {};
+// ---- Rights to images, logins at registries ---------------------------------------------------------------------
+
+Result<void> SqliteStore::GrantImage(TenantId tenant, std::string_view repository, const Digest& manifest,
+                                     bool permanent) {
+  return writer_.Run<void>([&](Transaction& transaction) {
+    return StoreImageGrant(transaction, tenant, {std::string(repository), manifest, transaction.now, permanent});
   });
 }
 
 Result<bool> SqliteStore::MayUseImage(TenantId tenant, std::string_view repository, const Digest& manifest) {
-  const std::chrono::milliseconds valid = options_.grant_valid;
   const std::lock_guard lock(reader_mutex_);
-  Query query = TRY(
-      reader_->Ask("SELECT 1 FROM image_grants WHERE tenant = ? AND repository = ? AND manifest = ? AND granted_at > ?",
-                   {tenant.value, repository, manifest.ToString(), options_.clock->NowMs() - valid.count()}));
-  return TRY(query.Next());
+  return HasImageGrant(*reader_, tenant, repository, manifest, EarliestValidGrant());
 }
 
 Result<std::vector<ImageGrant>> SqliteStore::ImageGrants(TenantId tenant) {
   const std::lock_guard lock(reader_mutex_);
-  Query query = TRY(reader_->Ask(
-      "SELECT repository, manifest FROM image_grants WHERE tenant = ? ORDER BY repository, manifest", {tenant.value}));
-  std::vector<ImageGrant> grants;
-  while (TRY(query.Next())) grants.push_back({query.Text(0), TRY(Digest::Parse(query.Text(1)))});
-  return grants;
+  return ReadImageGrants(*reader_, tenant);
+}
+
+Result<int> SqliteStore::RevokeImage(TenantId tenant, const Digest& manifest) {
+  return writer_.Run<int>([&](Transaction& transaction) { return DeleteImageGrants(transaction, tenant, manifest); });
+}
+
+Result<int> SqliteStore::ImageHolders(const Digest& manifest) {
+  const std::lock_guard lock(reader_mutex_);
+  return CountImageHolders(*reader_, manifest, EarliestValidGrant());
+}
+
+Result<int> SqliteStore::PruneImageGrants() {
+  const UnixMillis before = EarliestValidGrant() - kGrantMemory.count();
+  int total = 0;
+  for (;;) {
+    const int deleted = TRY(writer_.Run<int>(
+        [&](Transaction& transaction) { return DeleteOldImageGrants(transaction, before, kRowsPerStep); }));
+    total += deleted;
+    if (deleted < kRowsPerStep) return total;
+  }
+}
+
+Result<void> SqliteStore::PutRegistryLogin(TenantId tenant, const RegistryLogin& login) {
+  return writer_.Run<void>([&](Transaction& transaction) { return StoreRegistryLogin(transaction, tenant, login); });
+}
+
+Result<std::vector<RegistryLogin>> SqliteStore::ListRegistryLogins(TenantId tenant) {
+  const std::lock_guard lock(reader_mutex_);
+  return ReadRegistryLogins(*reader_, tenant);
+}
+
+Result<std::optional<RegistryLogin>> SqliteStore::FindRegistryLogin(TenantId tenant, std::string_view registry) {
+  const std::lock_guard lock(reader_mutex_);
+  return ReadRegistryLogin(*reader_, tenant, registry);
+}
+
+Result<void> SqliteStore::DeleteRegistryLogin(TenantId tenant, std::string_view registry) {
+  return writer_.Run<void>([&](Transaction& transaction) { return EraseRegistryLogin(transaction, tenant, registry); });
 }
 
 // ---- For operators ----------------------------------------------------------------------------------------------

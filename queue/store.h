@@ -25,6 +25,7 @@ namespace caisson::queue {
 struct Claim {
   JobId id;
   TenantId tenant;
+  std::string tenant_name;
   JobSpec spec;
   int attempt = 0;                     // 1 is the first
   int64_t fence = 0;                   // fencing token
@@ -70,7 +71,19 @@ struct NewToken {
 struct ImageGrant {
   std::string repository;  // host/name
   Digest manifest;         // or index
+  UnixMillis granted_at = 0;
+  bool permanent = false;  // of what the tenant brought itself: no registry could be asked again
 };
+
+// A tenant's login at a registry, or at a part of one. The store cannot read the secret: whoever has the node's key
+// sealed it.
+struct RegistryLogin {
+  std::string registry;  // prefix of host/name at a '/' boundary: "ghcr.io/acme"
+  std::string username;
+  std::string sealed;
+  UnixMillis created_at = 0;
+};
+constexpr size_t kMaxRegistryLogins = 64;  // of one tenant: each pull looks through them
 
 enum class CancelResult { kCancelled, kStopping, kAlreadyFinal };
 
@@ -118,11 +131,26 @@ class JobStore {
   virtual Result<std::vector<StateCount>> CountByState() = 0;
   virtual Result<void> Ping() = 0;  // is the store writable? for /readyz
 
-  // The right of a tenant to use an image without asking the registry again (DESIGN: valid 24 h).
-  virtual Result<void> GrantImage(TenantId tenant, std::string_view repository, const Digest& manifest) = 0;
+  // The right of a tenant to use an image without asking the registry again, for StoreOptions::grant_valid from now;
+  // a permanent one stays so until it is revoked.
+  virtual Result<void> GrantImage(TenantId tenant, std::string_view repository, const Digest& manifest,
+                                  bool permanent = false) = 0;
   virtual Result<bool> MayUseImage(TenantId tenant, std::string_view repository, const Digest& manifest) = 0;
   // Every right that the tenant has or had, the expired ones too: the images that it may know of.
   virtual Result<std::vector<ImageGrant>> ImageGrants(TenantId tenant) = 0;
+  // Ends the tenant's rights to the digest, from whatever repository. Returns how many there were. A right to the
+  // index that led to it is another digest's.
+  virtual Result<int> RevokeImage(TenantId tenant, const Digest& manifest) = 0;
+  // How many tenants have a right to the digest now.
+  virtual Result<int> ImageHolders(const Digest& manifest) = 0;
+  // Forgets rights that ended more than 30 days ago. Returns how many.
+  virtual Result<int> PruneImageGrants() = 0;
+
+  // Replaces the tenant's login of the same registry; kExhausted past kMaxRegistryLogins.
+  virtual Result<void> PutRegistryLogin(TenantId tenant, const RegistryLogin& login) = 0;
+  virtual Result<std::vector<RegistryLogin>> ListRegistryLogins(TenantId tenant) = 0;  // by name
+  virtual Result<std::optional<RegistryLogin>> FindRegistryLogin(TenantId tenant, std::string_view registry) = 0;
+  virtual Result<void> DeleteRegistryLogin(TenantId tenant, std::string_view registry) = 0;  // kNotFound
 
   // Called from the store's thread after a commit and before its callers hear of it: a job may have become claimable,
   // or changed (its id). Must be quick and must not call the store. Setting another (or none) waits for a call to end.
