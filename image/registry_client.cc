@@ -102,13 +102,22 @@ class RegistryClient::Connection {
   HttpClient http_;
 };
 
-RegistryClient::RegistryClient(const Reference& reference, RegistrySettings settings, RegistryCredentials credentials,
-                               const std::atomic<bool>* cancelled)
+namespace {
+RegistrySettings SettingsOf(const RegistryTable* table, const std::string& host) {
+  const auto found = table ? table->find(host) : RegistryTable::const_iterator{};
+  return table && found != table->end() ? found->second : RegistrySettings{};
+}
+}  // namespace
+
+RegistryClient::RegistryClient(const Reference& reference, const RegistryAccess& access)
     : reference_(reference),
-      origin_((settings.plain_http ? "http://" : "https://") + EndpointOf(reference.host)),
-      settings_(std::move(settings)),
-      credentials_(std::move(credentials)),
-      cancelled_(cancelled) {}
+      settings_(SettingsOf(access.registries, reference.host)),
+      origin_((settings_.plain_http ? "http://" : "https://") + EndpointOf(reference.host)),
+      cancelled_(access.cancelled) {
+  if (!access.credentials) return;
+  if (Result<RegistryCredentials> found = access.credentials->Find(access.tenant, reference.repository()))
+    credentials_ = *std::move(found);
+}
 
 Result<Digest> RegistryClient::ResolveTag(const std::string& tag) {
   // HEAD first: Docker Hub counts only GETs against its quota.
@@ -140,15 +149,6 @@ Result<ManifestBytes> RegistryClient::GetManifestBytes(const std::string& tag_or
   manifest.bytes = std::move(response.body);
   manifest.digest = Sha256Of(manifest.bytes);
   return manifest;
-}
-
-Result<std::string> RegistryClient::GetBlobBytes(const Descriptor& blob) {
-  std::string bytes;
-  TRY(GetBlob(blob, [&bytes](std::string_view piece) -> Result<void> {
-    bytes.append(piece);
-    return {};
-  }));
-  return bytes;
 }
 
 Result<void> RegistryClient::GetBlob(const Descriptor& blob, const Sink& sink) {

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,44 +17,41 @@
 #include "base/http/url.h"
 #include "base/result.h"
 #include "base/secret.h"
-#include "image/image_store.h"
+#include "image/credentials.h"
+#include "image/image_source.h"
 #include "image/manifest.h"
 #include "image/reference.h"
+#include "image/registry_settings.h"
 
 namespace caisson::image {
 
-struct RegistryCredentials {
-  std::string username;  // empty: anonymous
-  Secret password;
-
-  bool anonymous() const { return username.empty(); }
+// What a client works with. What it points to outlives the client.
+struct RegistryAccess {
+  const RegistryTable* registries = nullptr;     // null: no settings
+  CredentialSource* credentials = nullptr;       // null: anonymous
+  std::string tenant;                            // whose credentials
+  const std::atomic<bool>* cancelled = nullptr;  // polled during transfers and waits
+  bool interactive = false;  // somebody watches, and no job slot is held: waits for as long as a registry asks
 };
 
-struct ManifestBytes {
-  std::string bytes;
-  std::string content_type;
-  Digest digest;  // SHA-256 of the bytes
-};
-
-class RegistryClient {
+class RegistryClient : public ImageSource {
  public:
-  // `cancelled` may be null; it is polled during transfers and waits.
-  RegistryClient(const Reference& reference, RegistrySettings settings, RegistryCredentials credentials,
-                 const std::atomic<bool>* cancelled);
+  RegistryClient(const Reference& reference, const RegistryAccess& access);
 
-  std::string repository() const { return reference_.repository(); }
+  std::string repository() const override { return reference_.repository(); }
 
   // What a tag means now. The registry's word only, where it gives one, which proves nothing: anybody's registry can
   // name any digest. Whoever fetches by the digest checks it.
   Result<Digest> ResolveTag(const std::string& tag);
   // The bytes are those of `digest`.
-  Result<ManifestBytes> GetManifest(const Digest& digest);
-  // Hands the blob's bytes to `sink`, never more than the descriptor's size. Success means that all came and that
-  // size and digest are right. A transfer that breaks is taken up again where it broke.
-  using Sink = std::function<Result<void>(std::string_view)>;
-  Result<void> GetBlob(const Descriptor& blob, const Sink& sink);
-  // A small blob in memory.
-  Result<std::string> GetBlobBytes(const Descriptor& blob);
+  Result<ManifestBytes> GetManifest(const Digest& digest) override;
+  // What a tag means now, with its bytes; nullopt where there is none.
+  Result<std::optional<ManifestBytes>> FindManifest(const std::string& tag);
+  // The manifests that name `digest` as their subject and have that artifact type ("": any), as the referrers API or the
+  // fallback tag "sha256-<hex>" lists them. The registry's word: whoever fetches one checks what it says.
+  Result<std::vector<Descriptor>> Referrers(const Digest& digest, const std::string& artifact_type);
+  // A transfer that breaks is taken up again where it broke.
+  Result<void> GetBlob(const Descriptor& blob, const Sink& sink) override;
 
  private:
   struct Request;
@@ -76,9 +74,9 @@ class RegistryClient {
   bool WaitOrCancelled(int milliseconds) const;  // true when cancelled meanwhile
 
   const Reference reference_;
-  const std::string origin_;  // "https://registry-1.docker.io"
   const RegistrySettings settings_;
-  const RegistryCredentials credentials_;
+  const std::string origin_;  // "https://registry-1.docker.io"
+  RegistryCredentials credentials_;
   const std::atomic<bool>* const cancelled_;
 
   std::mutex mutex_;

@@ -13,11 +13,18 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
+struct FixedCredentials : CredentialSource {
+  Result<RegistryCredentials> Find(const std::string&, const std::string&) override { return credentials; }
+  RegistryCredentials credentials;
+};
+
 class RegistryClientTest : public testing::Test {
  protected:
   RegistryClient Client(RegistryCredentials credentials = {}, bool plain_http = true) {
     const Reference reference = *ParseReference(registry_.address() + "/team/app:1");
-    return RegistryClient(reference, {.plain_http = plain_http}, std::move(credentials), &cancelled_);
+    credentials_.credentials = std::move(credentials);
+    registries_ = {{registry_.address(), {.plain_http = plain_http}}};
+    return RegistryClient(reference, {&registries_, &credentials_, "tenant", &cancelled_});
   }
   Descriptor Blob(const std::string& bytes) { return {"", registry_.PutBlob(bytes), bytes.size()}; }
   // Whatever is asked for gets this answer.
@@ -34,6 +41,8 @@ class RegistryClientTest : public testing::Test {
   }
 
   std::atomic<bool> cancelled_ = false;
+  RegistryTable registries_;
+  FixedCredentials credentials_;
   ScriptedRegistry registry_;
 };
 
@@ -259,7 +268,8 @@ TEST_F(RegistryClientTest, RegistryThatIsDownIsUnavailable) {
     const ScriptedRegistry gone;
     address = gone.address();
   }
-  RegistryClient client(*ParseReference(address + "/x:1"), {.plain_http = true}, {}, nullptr);
+  const RegistryTable registries = {{address, {.plain_http = true}}};
+  RegistryClient client(*ParseReference(address + "/x:1"), {.registries = &registries});
   const Error error = client.ResolveTag("1").error();
   EXPECT_EQ(error.code, ErrorCode::kUnavailable);
   EXPECT_THAT(error.message, AllOf(HasSubstr("registry " + address), HasSubstr("cannot be reached")));

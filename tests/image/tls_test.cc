@@ -67,7 +67,8 @@ class TlsTest : public testing::Test {
   Result<ManifestBytes> Get(const Digest& digest, const std::string& ca) {
     const Reference reference = *ParseReference(fmt::format("127.0.0.1:{}/team/app:1", port_));
     for (int tries = 0;; ++tries) {
-      Result<ManifestBytes> manifest = RegistryClient(reference, {.ca_file = ca}, {}, nullptr).GetManifest(digest);
+      const RegistryTable registries = {{reference.host, {.ca_file = ca}}};
+      Result<ManifestBytes> manifest = RegistryClient(reference, {.registries = &registries}).GetManifest(digest);
       if (manifest || manifest.error().message.find("Couldn't connect") == std::string::npos || tries == 100)
         return manifest;
       ::poll(nullptr, 0, 50);
@@ -105,8 +106,8 @@ TEST_F(TlsTest, TlsWherePlainHttpIsSetSaysWhatToRemove) {
   Serve("HTTP/1.0 200 OK\r\n\r\nx");
   ASSERT_TRUE(Get(digest, ca_file()));  // it listens
   const Reference reference = *ParseReference(fmt::format("127.0.0.1:{}/team/app:1", port_));
-  const Result<ManifestBytes> manifest =
-      RegistryClient(reference, {.plain_http = true}, {}, nullptr).GetManifest(digest);
+  const RegistryTable registries = {{reference.host, {.plain_http = true}}};
+  const Result<ManifestBytes> manifest = RegistryClient(reference, {.registries = &registries}).GetManifest(digest);
   ASSERT_FALSE(manifest);
 }
 
