@@ -144,7 +144,7 @@ Result<image::ResolvedReference> Attempt::Resolve() {
     pinned.digest = *claim_.image_digest;
     return image::ResolvedReference{pinned.ToString(), parsed.repository(), *claim_.image_digest};
   }
-  image::ResolvedReference resolved = TRY(parts_.images->Resolve(claim_.spec.image, PullContextOf()));
+  image::ResolvedReference resolved = TRY(parts_.images->Resolve(claim_.spec.image, image::PullPolicy::kAlways, PullContextOf()));
   TRY(StoreDigest(resolved.digest));
   return resolved;
 }

@@ -51,7 +51,7 @@ class Progress {
 
  private:
   void Tell(uint64_t done) const {
-    if (context_.progress) context_.progress({std::min(done, total_), total_});
+    if (context_.progress) context_.progress({std::min(done, total_), total_, {}});
   }
   const PullContext& context_;
   const uint64_t total_;
@@ -122,9 +122,9 @@ class RegistryImageStore : public ImageStore {
         locks_(options.directory + "/locks"),
         layers_(*options.store, records_, locks_) {}
 
-  Result<ResolvedReference> Resolve(const std::string& text, const PullContext& context) override {
+  Result<ResolvedReference> Resolve(const std::string& text, PullPolicy, const PullContext& context) override {
     const Reference reference = TRY(ParseReference(text));
-    ResolvedReference resolved{reference.ToString(), reference.repository(), {}};
+    ResolvedReference resolved{.reference = reference.ToString(), .repository = reference.repository(), .digest = {}};
     if (reference.digest) {
       resolved.digest = *reference.digest;
       return resolved;
@@ -161,9 +161,7 @@ class RegistryImageStore : public ImageStore {
 
  private:
   RegistryClient ClientFor(const Reference& reference, const std::atomic<bool>* cancelled) const {
-    const auto settings = options_.registries.find(reference.host);
-    return RegistryClient(reference, settings == options_.registries.end() ? RegistrySettings{} : settings->second,
-                          RegistryCredentials{}, cancelled);
+    return RegistryClient(reference, {.registries = &options_.registries, .cancelled = cancelled});
   }
 
   // The record, if the store still has every layer of it.
@@ -302,6 +300,37 @@ class RegistryImageStore : public ImageStore {
 };
 
 }  // namespace
+
+std::string_view ToString(PullPolicy policy) {
+  switch (policy) {
+    case PullPolicy::kAlways: return "always";
+    case PullPolicy::kIfMissing: return "if-missing";
+    case PullPolicy::kNever: return "never";
+  }
+  return "";
+}
+
+std::optional<PullPolicy> ParsePullPolicy(std::string_view text) {
+  for (const PullPolicy policy : {PullPolicy::kAlways, PullPolicy::kIfMissing, PullPolicy::kNever})
+    if (text == ToString(policy)) return policy;
+  return std::nullopt;
+}
+
+std::string_view ToString(LayerProgress::State state) {
+  switch (state) {
+    case LayerProgress::kWaiting: return "waiting";
+    case LayerProgress::kDownloading: return "downloading";
+    case LayerProgress::kUnpacking: return "unpacking";
+    case LayerProgress::kDone: return "done";
+    case LayerProgress::kCached: return "cached";
+  }
+  return "";
+}
+
+bool ImageVerdict::ok() const {
+  return std::all_of(layers.begin(), layers.end(),
+                     [](const LayerVerdict& layer) { return layer.state == LayerVerdict::kOk; });
+}
 
 Result<std::unique_ptr<ImageStore>> OpenImageStore(const ImageStoreOptions& options) {
   CHECK(options.store);

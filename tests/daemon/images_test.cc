@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/service_images.h"
+#include "tests/image/fake_image_store.h"
 #include "tests/queue/temporary_directory.h"
 
 namespace caisson::daemon {
@@ -15,18 +16,11 @@ constexpr queue::TenantId kDefault{1}, kOther{2};
 Digest DigestOf(char digit) { return Digest::Parse("sha256:" + std::string(64, digit)).value(); }
 
 // A cache with fixed content.
-class FakeImageStore final : public image::ImageStore {
+class FakeImageStore final : public testing::FakeImageStore {
  public:
   std::vector<image::ImageRecord> records;
 
-  Result<image::ResolvedReference> Resolve(const std::string&, const image::PullContext&) override {
-    return Fail(ErrorCode::kInternal, "not asked for");
-  }
-  Result<image::ImageRecord> Pull(const image::ResolvedReference&, bool, const image::PullContext&) override {
-    return Fail(ErrorCode::kInternal, "not asked for");
-  }
   Result<std::vector<image::ImageRecord>> List() override { return records; }
-  Result<std::optional<image::ImageRecord>> Find(const Digest&) override { return std::nullopt; }
 };
 
 class ImagesTest : public ::testing::Test {

@@ -185,14 +185,16 @@ FakeImages::FakeImages() {
   record.rootfs = {LayerName::Of(DigestOf('1'))};
 }
 
-Result<image::ResolvedReference> FakeImages::Resolve(const std::string& reference, const image::PullContext& context) {
+Result<image::ResolvedReference> FakeImages::Resolve(const std::string& reference, image::PullPolicy policy,
+                                                     const image::PullContext& context) {
   {
     const std::lock_guard lock(mutex_);
     ++resolves_;
+    policies_.push_back(policy);
   }
   const image::Reference parsed = TRY(image::ParseReference(reference));
   const Digest digest = on_resolve ? TRY(on_resolve(reference, context)) : record.index;
-  return image::ResolvedReference{parsed.ToString(), parsed.repository(), digest};
+  return image::ResolvedReference{parsed.ToString(), parsed.repository(), digest, policy == image::PullPolicy::kNever};
 }
 
 Result<image::ImageRecord> FakeImages::Pull(const image::ResolvedReference& reference, bool may_use_cached,

@@ -14,6 +14,7 @@
 #include "base/io.h"
 #include "executor/launcher_port.h"
 #include "image/image_store.h"
+#include "tests/image/fake_image_store.h"
 
 namespace caisson::testing {
 
@@ -116,7 +117,7 @@ class FakeLauncher final : public executor::LauncherPort {
   std::chrono::milliseconds last_grace_{0};
 };
 
-class FakeImages final : public image::ImageStore {
+class FakeImages final : public FakeImageStore {
  public:
   FakeImages();
 
@@ -124,7 +125,8 @@ class FakeImages final : public image::ImageStore {
   std::function<Result<void>(const image::ResolvedReference&, bool may_use_cached, const image::PullContext&)> on_pull;
   image::ImageRecord record;
 
-  Result<image::ResolvedReference> Resolve(const std::string& reference, const image::PullContext& context) override;
+  Result<image::ResolvedReference> Resolve(const std::string& reference, image::PullPolicy policy,
+                                           const image::PullContext& context) override;
   Result<image::ImageRecord> Pull(const image::ResolvedReference& reference, bool may_use_cached,
                                   const image::PullContext& context) override;
   Result<std::vector<image::ImageRecord>> List() override { return std::vector{record}; }
@@ -137,6 +139,7 @@ class FakeImages final : public image::ImageStore {
  private:
   mutable std::mutex mutex_;
   int resolves_ = 0;
+  std::vector<image::PullPolicy> policies_;
   std::vector<bool> pulls_;
   std::vector<Digest> pulled_digests_;
 };

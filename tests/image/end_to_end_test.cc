@@ -63,7 +63,8 @@ class EndToEndTest : public testing::Test {
 
   // The image that the registry has under NAME:TAG, pulled.
   ImageRecord Pull(const std::string& name_and_tag, bool may_use_cached = false) {
-    const Result<ResolvedReference> resolved = store_->Resolve(registry_->address() + "/" + name_and_tag, {});
+    const Result<ResolvedReference> resolved =
+        store_->Resolve(registry_->address() + "/" + name_and_tag, PullPolicy::kAlways, {});
     if (!resolved) ADD_FAILURE() << resolved.error().message;
     Result<ImageRecord> record = store_->Pull(*resolved, may_use_cached, {});
     if (!record) ADD_FAILURE() << record.error().message;

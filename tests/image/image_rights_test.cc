@@ -39,7 +39,7 @@ class ImageRightsTest : public testing::Test {
   // As for a tenant without a grant.
   Result<ImageRecord> Pull(const ScriptedRegistry& registry, const std::string& tag_or_digest) {
     const std::string name = registry.address() + "/team/app" + tag_or_digest;
-    return store_->Pull(TRY(store_->Resolve(name, {})), /*may_use_cached=*/false, {});
+    return store_->Pull(TRY(store_->Resolve(name, PullPolicy::kAlways, {})), /*may_use_cached=*/false, {});
   }
   ErrorCode RefusalByOther(const std::string& tag_or_digest) {
     const Result<ImageRecord> record = Pull(other_, tag_or_digest);

@@ -40,7 +40,7 @@ class ImageStoreTest : public testing::Test {
 
   std::string Name(const std::string& tag) const { return registry_.address() + "/team/app:" + tag; }
   Result<ImageRecord> Pull(const std::string& tag, const PullContext& context = {}, bool may_use_cached = false) {
-    return store_->Pull(TRY(store_->Resolve(Name(tag), context)), may_use_cached, context);
+    return store_->Pull(TRY(store_->Resolve(Name(tag), PullPolicy::kAlways, context)), may_use_cached, context);
   }
   std::string Refusal(const std::string& tag) {
     const Result<ImageRecord> record = Pull(tag);
@@ -188,7 +188,7 @@ TEST_F(ImageStoreTest, IndexLeadsToThisPlatformAndIsFoundByItsDigest) {
 
 TEST_F(ImageStoreTest, CachedImageNeedsNoRegistryButOnlyWhereItMay) {
   PutImage(registry_, "1", ImageOf({Tar("a", "x")}));
-  const ResolvedReference resolved = *store_->Resolve(Name("1"), {});
+  const ResolvedReference resolved = *store_->Resolve(Name("1"), PullPolicy::kAlways, {});
   ASSERT_TRUE(store_->Pull(resolved, false, {}));
   registry_.SetScript([](const ScriptedRequest&) { return ScriptedAnswer{.status = 403}; });
   EXPECT_TRUE(store_->Pull(resolved, true, {}));
@@ -197,7 +197,8 @@ TEST_F(ImageStoreTest, CachedImageNeedsNoRegistryButOnlyWhereItMay) {
 
 TEST_F(ImageStoreTest, DigestIsPulledWithoutAskingForATag) {
   const Digest digest = PutImage(registry_, "1", ImageOf({Tar("a", "x")}));
-  const ResolvedReference resolved = *store_->Resolve(registry_.address() + "/team/app@" + digest.ToString(), {});
+  const ResolvedReference resolved =
+      *store_->Resolve(registry_.address() + "/team/app@" + digest.ToString(), PullPolicy::kAlways, {});
   EXPECT_EQ(resolved.digest, digest);
   EXPECT_THAT(registry_.requests(), IsEmpty());
   EXPECT_TRUE(store_->Pull(resolved, false, {}));

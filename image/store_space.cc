@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/store_space.h"
+
+#include <sys/statvfs.h>
+
+#include <cerrno>
+
+namespace caisson::image {
+namespace {
+
+constexpr uint64_t kMebibyte = 1 << 20;
+
+// Rounded up: "0 MiB needed" would read like a mistake.
+uint64_t Mebibytes(uint64_t bytes) { return (bytes + kMebibyte - 1) / kMebibyte; }
+
+}  // namespace
+
+double SpaceInfo::used_percent() const {
+  if (total_bytes == 0) return 0;
+  return 100.0 * static_cast<double>(total_bytes - free_bytes) / static_cast<double>(total_bytes);
+}
+
+Result<SpaceInfo> SpaceOf(const std::string& directory) {
+  struct statvfs info {};
+  while (::statvfs(directory.c_str(), &info) != 0)
+    if (errno != EINTR) return FailErrno(errno, "look how much space {} has", directory);
+  // Blocks that only root may take count as neither: the workers' files are not root's.
+  const uint64_t used = (info.f_blocks - info.f_bfree) * info.f_frsize, free = info.f_bavail * info.f_frsize;
+  return SpaceInfo{.free_bytes = free, .total_bytes = used + free};
+}
+
+Result<void> StoreSpace::CheckRoomFor(uint64_t bytes) const {
+  const SpaceInfo space = TRY(Now());
+  if (space.free_bytes >= floor_bytes_ && space.free_bytes - floor_bytes_ >= bytes) return {};
+  return Fail(
+      ErrorCode::kExhausted,
+      "the image store's disk is too full: this needs about {} MiB, {} MiB are free and {} MiB of them are kept "
+      "free (min_free_bytes); remove images with \"caisson image rm\" or \"caisson image gc\", or make the "
+      "disk larger",
+      Mebibytes(bytes), space.free_bytes / kMebibyte, Mebibytes(floor_bytes_));
+}
+
+Result<void> StoreSpace::CheckFloor() const {
+  const SpaceInfo space = TRY(Now());
+  if (space.free_bytes >= floor_bytes_) return {};
+  return Fail(ErrorCode::kExhausted,
+              "the image store's disk became too full meanwhile: {} MiB are free, {} MiB are kept free "
+              "(min_free_bytes); remove images with \"caisson image rm\" or \"caisson image gc\", or make the disk "
+              "larger",
+              space.free_bytes / kMebibyte, Mebibytes(floor_bytes_));
+}
+
+}  // namespace caisson::image

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// StoreSpace: how much of the file system below the image store is free, and whether a pull may take some of it: never
+// below a floor, which belongs to jobs' logs, the queue and whoever shares the disk. Safe on any thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/result.h"
+
+namespace caisson::image {
+
+struct SpaceInfo {
+  uint64_t free_bytes = 0;   // that an unprivileged process may take
+  uint64_t total_bytes = 0;  // used and free
+  double used_percent() const;
+};
+
+Result<SpaceInfo> SpaceOf(const std::string& directory);  // statvfs
+
+class StoreSpace {
+ public:
+  using Look = std::function<Result<SpaceInfo>(const std::string& directory)>;
+  StoreSpace(std::string directory, uint64_t floor_bytes, Look look = SpaceOf)
+      : directory_(std::move(directory)), floor_bytes_(floor_bytes), look_(std::move(look)) {}
+
+  Result<SpaceInfo> Now() const { return look_(directory_); }
+  // kExhausted, with how much is needed and free and what to do, unless `bytes` fit above the floor.
+  Result<void> CheckRoomFor(uint64_t bytes) const;
+  // kExhausted when less than the floor is free: what a pull asks while it runs.
+  Result<void> CheckFloor() const;
+  uint64_t floor_bytes() const { return floor_bytes_; }
+
+ private:
+  const std::string directory_;
+  const uint64_t floor_bytes_;
+  const Look look_;
+};
+
+}  // namespace caisson::image
