@@ -2,6 +2,8 @@
 #include "base/http/http_client.h"
 
 #include <curl/curl.h>
+#include <openssl/x509_vfy.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <cctype>
@@ -22,12 +24,23 @@ struct Transfer {
   HttpResponse response;
   size_t header_bytes = 0;
   bool headers_shown = false;
+  bool headers_ended = false;
+  bool address_refused = false;
+  std::string content_length;
   std::optional<Error> error;
   curl_off_t bytes_seen = 0;  // at the last look of OnProgress
   std::chrono::steady_clock::time_point last_news = std::chrono::steady_clock::now();
 
-  size_t Stop(Error reason) {
+  HttpFault fault = HttpFault::kStopped;  // where there is an error
+
+  void StartAnswer() {
+    response.headers.clear();
+    content_length.clear();
+    headers_ended = false;
+  }
+  size_t Stop(Error reason, HttpFault why = HttpFault::kStopped) {
     error = std::move(reason);
+    fault = why;
     return 0;  // fewer bytes than offered: libcurl ends the transfer
   }
 };
@@ -71,13 +84,19 @@ size_t OnHeader(char* data, size_t, size_t size, void* user) {
         {ErrorCode::kTooLarge, fmt::format("answer has more than {} bytes of headers", kMaxHeaderBytes), 0});
   std::string_view line(data, size);
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
-  if (line.starts_with("HTTP/")) transfer.response.headers.clear();  // a new answer, after 100 Continue
+  if (line.empty()) transfer.headers_ended = true;
+  if (line.starts_with("HTTP/")) transfer.StartAnswer();  // again after 100 Continue
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos) return size;
   std::string name(line.substr(0, colon));
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
   std::string_view value = line.substr(colon + 1);
   while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) value.remove_prefix(1);
+  // Two lengths of one body: whoever reads the connection may see other bytes than the next one does.
+  if (name == "content-length" && !transfer.content_length.empty() && transfer.content_length != value)
+    return transfer.Stop({ErrorCode::kUnavailable, "answer has two Content-Length headers that differ", 0},
+                         HttpFault::kBroken);
+  if (name == "content-length") transfer.content_length = value;
   transfer.response.headers.emplace_back(std::move(name), value);
   return size;
 }
@@ -94,10 +113,21 @@ int OnProgress(void* user, curl_off_t, curl_off_t downloaded, curl_off_t, curl_o
   if (request.cancelled && request.cancelled->load()) {
     transfer.error = Error{ErrorCode::kCancelled, "cancelled", 0};
   } else if (request.silence_timeout.count() > 0 && now - transfer.last_news > request.silence_timeout) {
-    transfer.error =
-        Error{ErrorCode::kUnavailable, fmt::format("nothing came for {} seconds", request.silence_timeout.count()), 0};
+    transfer.Stop(
+        {ErrorCode::kUnavailable, fmt::format("nothing came for {} seconds", request.silence_timeout.count()), 0},
+        HttpFault::kTimedOut);
   }
   return transfer.error ? 1 : 0;
+}
+
+// In place of libcurl's own socket(): sees the very address that will be connected to.
+curl_socket_t OpenSocket(void* user, curlsocktype, curl_sockaddr* address) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  if (!transfer.request.may_connect(ReachOf(address->addr))) {
+    transfer.address_refused = true;
+    return CURL_SOCKET_BAD;
+  }
+  return ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
 
 struct HeaderList {
@@ -147,7 +177,17 @@ void SetOptions(CURL* curl, const HttpRequest& request, Transfer& transfer, char
     curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
   }
+  if (request.may_connect) {
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETFUNCTION, OpenSocket);
+    curl_easy_setopt(curl, CURLOPT_OPENSOCKETDATA, &transfer);
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+  }
   if (!request.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, request.ca_file.c_str());
+  if (!request.client_cert.empty()) {
+    const std::string& key = request.client_key.empty() ? request.client_cert : request.client_key;
+    curl_easy_setopt(curl, CURLOPT_SSLCERT, request.client_cert.c_str());
+    curl_easy_setopt(curl, CURLOPT_SSLKEY, key.c_str());
+  }
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error_text);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, OnBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &transfer);
@@ -156,6 +196,39 @@ void SetOptions(CURL* curl, const HttpRequest& request, Transfer& transfer, char
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, OnProgress);
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &transfer);
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+}
+
+// libcurl has one code for most failures of TLS; OpenSSL's words tell them apart.
+HttpFault TlsFaultOf(CURL* curl, CURLcode code, std::string_view text) {
+  const auto says = [text](std::string_view words) { return text.find(words) != std::string_view::npos; };
+  if (code == CURLE_PEER_FAILED_VERIFICATION) {
+    long verdict = 0;
+    curl_easy_getinfo(curl, CURLINFO_SSL_VERIFYRESULT, &verdict);
+    if (verdict == X509_V_ERR_CERT_HAS_EXPIRED) return HttpFault::kCertificateExpired;
+    return says("subject name") ? HttpFault::kCertificateHost : HttpFault::kCertificateUntrusted;
+  }
+  if (says("certificate required") || says("alert bad certificate") || says("alert handshake failure"))
+    return HttpFault::kClientCertificateWanted;
+  if (says("wrong version number") || says("packet length too long") || says("record layer failure"))
+    return HttpFault::kNotTls;
+  if (says("unsupported protocol") || says("alert protocol version")) return HttpFault::kTlsTooOld;
+  return HttpFault::kBroken;
+}
+
+HttpFault FaultOf(CURL* curl, CURLcode code, const Transfer& transfer, std::string_view text) {
+  switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST: return HttpFault::kName;
+    case CURLE_COULDNT_CONNECT: return transfer.address_refused ? HttpFault::kAddress : HttpFault::kConnect;
+    case CURLE_OPERATION_TIMEDOUT: return HttpFault::kTimedOut;
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_WEIRD_SERVER_REPLY: return HttpFault::kNotHttp;
+    case CURLE_SSL_CACERT_BADFILE: return HttpFault::kCaFile;
+    case CURLE_SSL_CERTPROBLEM: return HttpFault::kClientCertificate;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_RECV_ERROR: return TlsFaultOf(curl, code, text);  // TLS 1.3 asks for a client's certificate late
+    default: return HttpFault::kBroken;
+  }
 }
 
 Error ErrorOf(CURL* curl, CURLcode code, const char* error_text) {
@@ -205,12 +278,28 @@ Result<HttpResponse> HttpClient::Perform(const HttpRequest& request) {
   headers.Add("Expect:");  // no pause before a body
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.head);
 
+  HeaderList resolve;
+  for (const std::string& entry : request.resolve) resolve.Add(entry);
+  curl_easy_setopt(curl, CURLOPT_RESOLVE, resolve.head);
+
   const CURLcode code = curl_easy_perform(curl);
+  fault_ = transfer.error ? transfer.fault : HttpFault::kNone;
   if (transfer.error) return tl::unexpected(std::move(*transfer.error));
-  if (code != CURLE_OK) return tl::unexpected(ErrorOf(curl, code, error_text));
+  if (code != CURLE_OK) {
+    Error error = ErrorOf(curl, code, error_text);
+    fault_ = FaultOf(curl, code, transfer, error.message);
+    return tl::unexpected(std::move(error));
+  }
+  if (!transfer.headers_ended) {
+    fault_ = HttpFault::kBroken;
+    return Fail(ErrorCode::kUnavailable, "the connection ended within the headers");
+  }
   long status = 0;
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
   transfer.response.status = static_cast<int>(status);
+  char* peer = nullptr;
+  if (curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &peer) == CURLE_OK && peer)
+    transfer.response.reach = ReachOf(std::string(peer));
   return std::move(transfer.response);
 }
 

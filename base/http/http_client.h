@@ -16,11 +16,32 @@
 #include <utility>
 #include <vector>
 
+#include "base/http/address.h"
 #include "base/result.h"
 
 namespace caisson {
 
 struct HttpResponse;
+
+// Why a request had no answer.
+enum class HttpFault {
+  kNone,
+  kStopped,  // by the caller: cancelled, a callback's error, a limit of the request
+  kAddress,  // every address of the host is one that `may_connect` refuses
+  kName,     // the host's name has no address
+  kConnect,  // refused, unreachable
+  kTimedOut,
+  kBroken,  // the connection ended early, or what came is no proper HTTP
+  kNotHttp,
+  kNotTls,
+  kTlsTooOld,
+  kCertificateExpired,
+  kCertificateHost,  // it is valid, for another host
+  kCertificateUntrusted,
+  kCaFile,             // unreadable
+  kClientCertificate,  // ours is unreadable or does not fit its key
+  kClientCertificateWanted,
+};
 
 struct HttpRequest {
   std::string method = "GET";
@@ -32,7 +53,13 @@ struct HttpRequest {
   std::function<Result<size_t>(std::span<char>)> read_body;
   uint64_t body_bytes = 0;
   std::string unix_socket;  // connect there instead of the URL's host
-  std::string ca_file;      // in place of the system's authorities, where not empty
+  std::string ca_file;      // in place of the system's bundle of authorities, where not empty
+  std::string client_cert;  // PEM, where the server wants to know who we are
+  std::string client_key;   // PEM; empty where client_cert has the key too
+  // Judges the address that a new connection is about to go to, whatever the name resolved to a moment ago. With it no
+  // proxy is used: its address would be judged in place of the server's.
+  std::function<bool(AddressReach)> may_connect;
+  std::vector<std::string> resolve;  // "HOST:PORT:ADDRESS" in place of what the resolver says
   std::chrono::seconds connect_timeout{10};
   std::chrono::seconds total_timeout{0};  // 0: none
   // Give up below 1,000 bytes/s for this long; 0: never.
@@ -51,6 +78,7 @@ struct HttpResponse {
   int status = 0;
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
+  AddressReach reach = AddressReach::kNobody;  // of the server's address
 
   // First header of that lower-case name, empty where there is none.
   std::string_view Header(std::string_view name) const;
@@ -66,10 +94,13 @@ class HttpClient {
   // Any status is a success here. kUnavailable: no connection, TLS failure, broken transfer; its text says which, and
   // sys_errno is that of the failed connect where there is one.
   Result<HttpResponse> Perform(const HttpRequest& request);
+  // Of the last Perform.
+  HttpFault fault() const { return fault_; }
 
  private:
   struct Handle;
   std::unique_ptr<Handle> handle_;
+  HttpFault fault_ = HttpFault::kNone;
 };
 
 }  // namespace caisson

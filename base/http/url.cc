@@ -21,8 +21,18 @@ using UrlHandle = std::unique_ptr<CURLU, FreeUrl>;
 
 constexpr unsigned kParseFlags = CURLU_DISALLOW_USER;
 
+// A query may be a signature that opens something, and what stands before '@' a password: neither is repeated.
+std::string WithoutSecrets(std::string_view text) {
+  text = text.substr(0, text.find_first_of("?#"));
+  const size_t at = text.rfind('@');
+  if (at == std::string_view::npos) return EscapeForLog(text, 200);
+  const size_t scheme = text.find("://");
+  const std::string start(scheme == std::string_view::npos ? "" : text.substr(0, scheme + 3));
+  return EscapeForLog(start + "..." + std::string(text.substr(at)), 200);
+}
+
 tl::unexpected<Error> Refuse(const std::string& text, std::string_view why) {
-  return Fail(ErrorCode::kInvalid, "address \"{}\": {}", EscapeForLog(text, 200), why);
+  return Fail(ErrorCode::kInvalid, "address \"{}\": {}", WithoutSecrets(text), why);
 }
 
 Result<std::string> Part(CURLU* url, CURLUPart part, const std::string& text, unsigned flags = 0) {
