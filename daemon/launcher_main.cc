@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "daemon/settings/secret_files.h"
 #include "daemon/settings/settings.h"
 #include "sandbox/launcher/data_directory.h"
 #include "sandbox/launcher/doctor.h"
@@ -129,7 +130,7 @@ Result<sandbox::EnvironmentOptions> EnvironmentOptionsFor(const Settings& settin
   return options;
 }
 
-Result<Parts> Prepare(const Settings& settings) {
+Result<Parts> Prepare(Settings& settings) {
   if (::geteuid() != 0)
     return Fail(ErrorCode::kDenied,
                 "caissond needs root: it makes namespaces, mounts and cgroups for each job (try sudo)");
@@ -138,6 +139,7 @@ Result<Parts> Prepare(const Settings& settings) {
   Parts parts;
   parts.user = TRY(sandbox::ResolveServiceUser(settings.service_user));
   parts.data = TRY(sandbox::DataDirectory::Open(settings.data_dir, parts.user));  // and its lock: one launcher each
+  TRY(ReadSecretFiles(settings));
   TRY(sandbox::MakeRunDirectory(settings.run_dir, parts.user));
   parts.host = sandbox::ExamineHost(DoctorOptionsFor(settings));
   TRY(CheckHost(parts.host));
@@ -207,7 +209,7 @@ Result<void> Serve(const Settings& settings, Parts& parts) {
   return {};
 }
 
-int RunLauncher(const Settings& settings) {
+int RunLauncher(Settings settings) {
   Result<Parts> parts = Prepare(settings);
   const Result<void> served = parts ? Serve(settings, *parts) : tl::unexpected(parts.error());
   if (parts) parts->environment.cgroups.RemoveParent();

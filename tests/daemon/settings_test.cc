@@ -71,6 +71,16 @@ TEST_F(SettingsTest, MissingFileIsAnErrorOnlyWhenItWasNamed) {
   EXPECT_FALSE(ParseSettings({"--config", "/nonexistent/caisson.toml"}, {}));
 }
 
+TEST_F(SettingsTest, UnknownVariableOfOursRefusesToStart) {
+  const auto with = [](const std::string& name) { return ParseSettings({}, {{name, "1"}, {"PATH", "/bin"}}); };
+  const auto mistyped = with("CAISSON_DATADIR");
+  ASSERT_FALSE(mistyped);
+  EXPECT_THAT(mistyped.error().message, HasSubstr("CAISSON_DATADIR is no setting"));
+  EXPECT_FALSE(with("CAISSON_"));
+  for (const char* name : {"CAISSON_HOST", "CAISSON_TOKEN", "CAISSON_JOB_ID", "CAISSON_SLOTS", "CAISSONS"})
+    EXPECT_TRUE(with(name)) << name;
+}
+
 TEST_F(SettingsTest, ReachTheServiceUnchanged) {
   const auto line = ParseSettings({"--config", Write("[registries.\"127.0.0.1:5000\"]\nplain_http = true\n"), "--slots",
                                    "7", "--isolation", "best-effort"},

@@ -93,9 +93,10 @@ Daemon::~Daemon() {
 
 void Daemon::Start(const std::vector<std::string>& further) {
   std::vector<std::string> arguments = options_.run_under;
-  arguments.insert(arguments.end(), {std::string(kPrograms) + "/caissond", "--config",
-                                     directory_.path() + "/caisson.toml", "--data-dir", data_dir(), "--run-dir",
-                                     run_dir(), "--service-user", kServiceUser, "--isolation", HostIsolation()});
+  arguments.insert(arguments.end(),
+                   {std::string(kPrograms) + "/caissond", "--config", directory_.path() + "/caisson.toml", "--data-dir",
+                    data_dir(), "--run-dir", run_dir(), "--service-user", kServiceUser, "--isolation", HostIsolation(),
+                    "--node-key-file", directory_.path() + "/node.key"});
   if (!cgroup_parent_.empty()) arguments.insert(arguments.end(), {"--cgroup-parent", cgroup_flag_});
   arguments.insert(arguments.end(), options_.arguments.begin(), options_.arguments.end());
   arguments.insert(arguments.end(), further.begin(), further.end());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // 200 jobs while service and launcher are killed at random moments, separately and together, while pulling and running
-// too. CAISSON_STORM_ROUNDS sets the rounds (20 for the full proof), CAISSON_STORM_SEED repeats one.
+// too. STORM_ROUNDS sets the rounds (20 for the full proof), STORM_SEED repeats one.
 #include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -79,13 +79,13 @@ class StormTest : public testing::Test {
 
   Registry registry_;
   Daemon daemon_{registry_};
-  std::mt19937 random_{static_cast<unsigned>(FromEnvironment("CAISSON_STORM_SEED", 1))};
+  std::mt19937 random_{static_cast<unsigned>(FromEnvironment("STORM_SEED", 1))};
   std::vector<std::string> accepted_;
   int unanswered_ = 0, service_kills_ = 0, launcher_kills_ = 0;
 };
 
 TEST_F(StormTest, EveryAcceptedJobReachesOneFinalState) {
-  const int rounds = FromEnvironment("CAISSON_STORM_ROUNDS", 1);
+  const int rounds = FromEnvironment("STORM_ROUNDS", 1);
   std::map<std::string, std::string> finals;  // state and time of the end, as first seen
   int changed = 0;
   for (int round = 0; round < rounds; ++round) {
