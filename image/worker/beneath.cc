@@ -22,6 +22,18 @@ struct CloseDirectory {
 };
 using DirectoryStream = std::unique_ptr<DIR, CloseDirectory>;
 
+}  // namespace
+
+Result<Fd> OpenBeneath(int directory, std::string_view path, int flags) {
+  open_how how{};
+  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  const std::string name = path.empty() ? "." : std::string(path);
+  Fd fd(static_cast<int>(::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how)));
+  if (!fd) return FailErrno(errno, "open \"{}\"", EscapeForLog(name, 120));
+  return fd;
+}
+
 Result<std::vector<std::string>> NamesIn(int directory) {
   Fd fd = TRY(OpenBeneath(directory, "", O_RDONLY | O_DIRECTORY));
   const DirectoryStream stream(::fdopendir(fd.get()));
@@ -35,18 +47,6 @@ Result<std::vector<std::string>> NamesIn(int directory) {
   }
   if (errno != 0) return FailErrno(errno, "read directory");
   return names;
-}
-
-}  // namespace
-
-Result<Fd> OpenBeneath(int directory, std::string_view path, int flags) {
-  open_how how{};
-  how.flags = static_cast<uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  const std::string name = path.empty() ? "." : std::string(path);
-  Fd fd(static_cast<int>(::syscall(SYS_openat2, directory, name.c_str(), &how, sizeof how)));
-  if (!fd) return FailErrno(errno, "open \"{}\"", EscapeForLog(name, 120));
-  return fd;
 }
 
 Result<void> RemoveTree(int directory, const std::string& name) {

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/result.h"
@@ -13,6 +14,9 @@ namespace caisson::image {
 
 // "" opens the directory itself, anew. `flags` as for open(2), close-on-exec is added.
 Result<Fd> OpenBeneath(int directory, std::string_view path, int flags);
+
+// The names in `directory`, in no order, without "." and "..".
+Result<std::vector<std::string>> NamesIn(int directory);
 
 // Removes `name` in `directory`, with all below it where it is a directory.
 Result<void> RemoveTree(int directory, const std::string& name);

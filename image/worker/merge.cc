@@ -50,7 +50,7 @@ class Merger {
     root_ = TRY(tree_.Root());
     for (const std::string& path : Candidates()) TRY(Consider(path));
     TRY(fixup_.AddDirectory("", TRY(AttributesOf(root_))));
-    TRY(fixup_.Finish());
+    report_.tree_sum = TRY(fixup_.Finish()).sum;
     TRY(ReportDirectories());
     report_.passwd = TRY(ReadAccountFile("etc/passwd"));
     report_.group = TRY(ReadAccountFile("etc/group"));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <limits>
 #include <set>
 #include <span>
 
@@ -15,6 +16,7 @@
 #include "image/layer/limits.h"
 #include "image/layer/path.h"
 #include "image/worker/beneath.h"
+#include "image/worker/verify.h"
 
 namespace caisson::image {
 namespace {
@@ -40,11 +42,23 @@ Result<void> SetAttributes(int fd, const std::string& path, const EntryAttribute
   return {};
 }
 
+// Of a file that was made with its mode: what a chown, or a common umask where this is no worker, takes from it.
+Result<void> SetFileAttributes(int fd, const std::string& path, const EntryAttributes& attributes) {
+  constexpr uint32_t kBitsAtRisk = 07022;
+  if (attributes.uid != 0 || attributes.gid != 0 || (attributes.mode & kBitsAtRisk) != 0)
+    return SetAttributes(fd, path, attributes);
+  TRY(SetXattrs(fd, path, attributes));
+  const timespec times[2] = {attributes.mtime, attributes.mtime};
+  if (::futimens(fd, times) != 0) return FailErrno(errno, "set time of {}", Quoted(path));
+  return {};
+}
+
 // Of something that cannot be opened (a link, a FIFO) and that we have just made.
 Result<void> SetAttributesAt(int parent, const std::string& path, const EntryAttributes& attributes) {
   const std::string name(NameOf(path));
   const timespec times[2] = {attributes.mtime, attributes.mtime};
-  if (::fchownat(parent, name.c_str(), attributes.uid, attributes.gid, AT_SYMLINK_NOFOLLOW) != 0)
+  const bool owned_by_root = attributes.uid == 0 && attributes.gid == 0;
+  if (!owned_by_root && ::fchownat(parent, name.c_str(), attributes.uid, attributes.gid, AT_SYMLINK_NOFOLLOW) != 0)
     return FailErrno(errno, "change owner of {}", Quoted(path));
   if (::utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
     return FailErrno(errno, "set time of {}", Quoted(path));
@@ -64,19 +78,24 @@ Result<void> TreeWriter::AddDirectory(const std::string& path, EntryAttributes a
   return {};
 }
 
-Result<Fd> TreeWriter::AddFile(const std::string& path) {
+Result<Fd> TreeWriter::AddFile(const std::string& path, const EntryAttributes& attributes) {
   const int parent = TRY(OpenParent(path));
   const std::string name(NameOf(path));
   Fd file;
   TRY(MakeInPlace(parent, path, "make file", [&] {
-    file = Fd(::openat(parent, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    file = Fd(
+        ::openat(parent, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, attributes.mode & 0777));
     return file ? 0 : -1;
   }));
   return file;
 }
 
-Result<void> TreeWriter::FinishFile(Fd file, const std::string& path, const EntryAttributes& attributes) {
-  return SetAttributes(file.get(), path, attributes);
+Result<void> TreeWriter::FinishFile(Fd file, const std::string& path, const EntryAttributes& attributes,
+                                    const ContentSum& contents) {
+  TRY(SetFileAttributes(file.get(), path, attributes));
+  CheckTime(attributes.mtime, [&](struct stat* info) { return ::fstat(file.get(), info); });
+  summer_.AddFile(path, TreeSummer::OfFile(attributes, contents));
+  return {};
 }
 
 Result<void> TreeWriter::AddSymlink(const std::string& path, const std::string& target,
@@ -84,6 +103,8 @@ Result<void> TreeWriter::AddSymlink(const std::string& path, const std::string& 
   const int parent = TRY(OpenParent(path));
   const std::string name(NameOf(path));
   TRY(MakeInPlace(parent, path, "make link", [&] { return ::symlinkat(target.c_str(), parent, name.c_str()); }));
+  CheckTime(attributes.mtime, nullptr);
+  summer_.AddSymlink(path, target, attributes);
   return SetAttributesAt(parent, path, attributes);
 }
 
@@ -92,6 +113,10 @@ Result<void> TreeWriter::AddFifo(const std::string& path, const EntryAttributes&
   const std::string name(NameOf(path));
   TRY(MakeInPlace(parent, path, "make FIFO",
                   [&] { return ::mknodat(parent, name.c_str(), S_IFIFO | (attributes.mode & 0777), 0); }));
+  CheckTime(attributes.mtime, nullptr);
+  EntryAttributes kept = attributes;
+  kept.mode &= 0777;
+  summer_.AddFifo(path, kept);
   return SetAttributesAt(parent, path, attributes);
 }
 
@@ -108,8 +133,25 @@ Result<void> TreeWriter::AddHardLink(const std::string& path, const std::string&
     return refuse("which this layer does not have");
   if (!S_ISREG(info.st_mode)) return refuse("which is not a regular file");
   const int parent = TRY(OpenParent(path));
-  return MakeInPlace(parent, path, "link",
-                     [&] { return ::linkat(target_parent->get(), target_name.c_str(), parent, name.c_str(), 0); });
+  TRY(MakeInPlace(parent, path, "link",
+                  [&] { return ::linkat(target_parent->get(), target_name.c_str(), parent, name.c_str(), 0); }));
+  return SumHardLink(target_parent->get(), target, info.st_ino, path);
+}
+
+// The file's own part is not kept from its writing, since few files get a second name: it is read again.
+Result<void> TreeWriter::SumHardLink(int target_parent, const std::string& target, ino_t file,
+                                     const std::string& path) {
+  TRY(Remember(path));
+  const auto [known, first] = linked_files_.try_emplace(file);
+  if (first) {
+    TRY(Remember(target));
+    ContentSum contents;
+    known->second = TRY_IN("read " + Quoted(target), SumOfFile(target_parent, std::string(NameOf(target)), contents));
+    summer_.AddName(file, target);
+  }
+  summer_.AddName(file, path);
+  summer_.AddFile(path, known->second);
+  return {};
 }
 
 Result<void> TreeWriter::AddWhiteout(const std::string& path) {
@@ -137,13 +179,47 @@ Result<void> TreeWriter::AddOpaque(const std::string& path) {
   return {};
 }
 
-Result<LayerFacts> TreeWriter::Finish() {
+Result<TreeWriter::Finished> TreeWriter::Finish() {
   chain_.clear();
-  LayerFacts facts;
+  Finished finished;
+  finished.facts = TRY(Facts());
   for (auto directory = directories_.rbegin(); directory != directories_.rend(); ++directory) {
+    const EntryAttributes& attributes = directory->second.attributes;
     const Fd fd = TRY_IN(Quoted(directory->first), OpenBeneath(root_, directory->first, O_RDONLY | O_DIRECTORY));
-    TRY(SetAttributes(fd.get(), directory->first, directory->second.attributes));
+    TRY(SetAttributes(fd.get(), directory->first, attributes));
+    CheckTime(attributes.mtime, [&](struct stat* info) { return ::fstat(fd.get(), info); });
+    summer_.AddDirectory(directory->first, attributes);
   }
+  for (const auto& [path, device] : whiteouts_)
+    if (device) summer_.AddWhiteout(path);
+  finished.sum = summer_.Finish();
+  if (!sum_by_reading_) return finished;
+  const VerifyReport read = TRY_IN("read the layer again", VerifyTree(root_));
+  if (!read.unreadable.empty())
+    return Fail(ErrorCode::kInternal, "{} cannot be read back", Quoted(read.unreadable.front()));
+  finished.sum = read.tree_sum;
+  return finished;
+}
+
+template <typename Stat>
+void TreeWriter::CheckTime(const timespec& mtime, Stat stat) {
+  // What every file system holds. Most hold more, and cut it off at some place of their own.
+  if (mtime.tv_sec < std::numeric_limits<int32_t>::min() || mtime.tv_sec > std::numeric_limits<int32_t>::max()) {
+    sum_by_reading_ = true;
+    return;
+  }
+  if (mtime.tv_nsec == 0 || times_checked_) return;
+  if constexpr (std::is_null_pointer_v<Stat>) {
+    sum_by_reading_ = true;  // until a file has shown otherwise: those come first nearly always
+  } else {
+    struct stat info {};
+    times_checked_ = true;
+    if (stat(&info) != 0 || info.st_mtim.tv_nsec != mtime.tv_nsec) sum_by_reading_ = true;
+  }
+}
+
+Result<LayerFacts> TreeWriter::Facts() const {
+  LayerFacts facts;
   for (const auto& [path, directory] : directories_) {
     if (directory.implicit) facts.implicit.push_back(path);
     if (directory.opaque) facts.opaque.push_back(path);
@@ -210,12 +286,18 @@ Result<void> TreeWriter::MakeInPlace(int parent, const std::string& path, std::s
 Result<void> TreeWriter::RemoveExisting(int parent, const std::string& path) {
   const std::string name(NameOf(path));
   if (directories_.contains(path)) {
+    sum_by_reading_ = true;
     ForgetBelow(path);
     directories_.erase(path);
     TRY_IN("replace " + Quoted(path), RemoveTree(parent, name));
     return {};
   }
-  if (const auto whiteout = whiteouts_.find(path); whiteout != whiteouts_.end()) whiteout->second = false;
+  const auto whiteout = whiteouts_.find(path);
+  if (whiteout != whiteouts_.end() && whiteout->second) {
+    whiteout->second = false;  // it is summed at the end
+  } else {
+    sum_by_reading_ = true;
+  }
   if (::unlinkat(parent, name.c_str(), 0) != 0) return FailErrno(errno, "replace {}", Quoted(path));
   return {};
 }

@@ -17,16 +17,10 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "image/layer/report.h"
+#include "image/worker/entry_attributes.h"
+#include "image/worker/tree_sum.h"
 
 namespace caisson::image {
-
-struct EntryAttributes {
-  uint32_t mode = 0;  // 07777
-  uint32_t uid = 0;
-  uint32_t gid = 0;
-  timespec mtime{};
-  std::vector<std::pair<std::string, std::string>> xattrs;  // user.* only
-};
 
 // Attributes of a directory that no entry describes.
 inline constexpr uint32_t kImplicitMode = 0755;
@@ -36,9 +30,11 @@ class TreeWriter {
   explicit TreeWriter(int root) : root_(root) {}  // borrowed; empty at the start
 
   Result<void> AddDirectory(const std::string& path, EntryAttributes attributes);  // "" is the root
-  // The file is empty and writable; FinishFile() gives it its attributes.
-  Result<Fd> AddFile(const std::string& path);
-  Result<void> FinishFile(Fd file, const std::string& path, const EntryAttributes& attributes);
+  // The file is empty and writable; FinishFile() gives it the attributes that it was not made with. `contents`: of what
+  // the caller wrote.
+  Result<Fd> AddFile(const std::string& path, const EntryAttributes& attributes);
+  Result<void> FinishFile(Fd file, const std::string& path, const EntryAttributes& attributes,
+                          const ContentSum& contents);
   Result<void> AddSymlink(const std::string& path, const std::string& target, const EntryAttributes& attributes);
   Result<void> AddFifo(const std::string& path, const EntryAttributes& attributes);
   // `target` must be a regular file that this layer made.
@@ -49,7 +45,11 @@ class TreeWriter {
   Result<void> AddOpaque(const std::string& path);
 
   // Gives the directories their attributes, deepest first, since each name made inside changes a directory's mtime.
-  Result<LayerFacts> Finish();
+  struct Finished {
+    LayerFacts facts;
+    TreeSum sum;
+  };
+  Result<Finished> Finish();
 
  private:
   struct Directory {
@@ -73,12 +73,21 @@ class TreeWriter {
   Result<void> RemoveExisting(int parent, const std::string& path);
   void ForgetBelow(std::string_view path);
   Result<void> Remember(const std::string& path);
+  Result<void> SumHardLink(int target_parent, const std::string& target, ino_t file, const std::string& path);
+  // Whether the file system kept an entry's time as it was said; else the checksum has to be read.
+  template <typename Stat>
+  void CheckTime(const timespec& mtime, Stat stat);
+  Result<LayerFacts> Facts() const;
 
   int root_;
   std::vector<OpenDirectory> chain_;  // the directories on the way to the last parent
   std::map<std::string, Directory> directories_ = {{"", {}}};
   std::map<std::string, bool> whiteouts_;  // hidden path -> whether its device stands there
   size_t remembered_bytes_ = 0;
+  TreeSummer summer_;
+  std::map<ino_t, TreeSum> linked_files_;  // those with several names
+  bool times_checked_ = false;
+  bool sum_by_reading_ = false;  // what was summed is not what stands there: something was replaced
 };
 
 }  // namespace caisson::image

@@ -16,6 +16,7 @@
 #include "image/layer/limits.h"
 #include "image/layer/path.h"
 #include "image/worker/layer_stream.h"
+#include "image/worker/tree_sum.h"
 #include "image/worker/tree_writer.h"
 
 namespace caisson::image {
@@ -143,7 +144,9 @@ class Unpacker {
     }
     TRY(stream_.Drain());
     if (TarEntry left; stream_.headers().Take(left)) return Refuse(left, "it stands behind the end of the archive");
-    report_.facts = TRY(tree_.Finish());
+    TreeWriter::Finished finished = TRY(tree_.Finish());
+    report_.facts = std::move(finished.facts);
+    report_.tree_sum = finished.sum;
     report_.unpacked_bytes = stream_.bytes();
     report_.diff_id = stream_.TakeDigest();
     return std::move(report_);
@@ -212,22 +215,27 @@ class Unpacker {
     file_bytes_ += entry.size;
     if (file_bytes_ > kMaxUnpackedBytes)
       return Fail(ErrorCode::kTooLarge, "the layer's files have more than {} bytes", kMaxUnpackedBytes);
-    Fd file = TRY(tree_.AddFile(path));
+    Fd file = TRY(tree_.AddFile(path, attributes));
+    contents_.Reset();
     if (!entry.sparse && entry.size >= kLargeFileBytes &&
         ::fallocate(file.get(), 0, 0, static_cast<off_t>(entry.size)) != 0 && errno == ENOSPC)
       return FailErrno(errno, "write {}", Quoted(path));
     while (const std::optional<Archive::Piece> piece = TRY(archive_.NextData()))
       TRY(WriteAt(file.get(), *piece, entry));
+    contents_.UpdateZeros(entry.size - contents_.size());
     // The disk begins now, so that the syncfs at the commit finds little to do.
     if (entry.size >= kLargeFileBytes) ::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
     if (entry.sparse && ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
       return FailErrno(errno, "resize {}", Quoted(path));
-    return tree_.FinishFile(std::move(file), path, attributes);
+    return tree_.FinishFile(std::move(file), path, attributes, contents_);
   }
 
   Result<void> WriteAt(int file, Archive::Piece piece, const TarEntry& entry) {
     if (piece.offset > entry.size || piece.data.size() > entry.size - piece.offset)
       return Refuse(entry, "it holds more than it says");
+    if (piece.offset < contents_.size()) return Refuse(entry, "its pieces overlap");
+    contents_.UpdateZeros(piece.offset - contents_.size());
+    contents_.Update(piece.data);
     while (!piece.data.empty()) {
       const ssize_t written = ::pwrite(file, piece.data.data(), piece.data.size(), static_cast<off_t>(piece.offset));
       if (written < 0 && errno == EINTR) continue;
@@ -261,6 +269,7 @@ class Unpacker {
   TreeWriter tree_;
   UnpackReport report_;
   uint64_t file_bytes_ = 0;
+  ContentSum contents_;  // of the file that is being written
 };
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "image/worker/confine.h"
 #include "image/worker/merge.h"
 #include "image/worker/unpack.h"
+#include "image/worker/verify.h"
 
 namespace caisson::image {
 namespace {
@@ -56,6 +57,11 @@ Result<std::string> Merge() {
   return EncodeReport(TRY(MergeLayers(order, borrowed, out.get())));
 }
 
+Result<std::string> Verify() {
+  const Fd layer = TRY(OpenAt(AT_FDCWD, "/layers/0", O_PATH | O_DIRECTORY | O_NOFOLLOW));
+  return EncodeReport(TRY(VerifyTree(layer.get())));
+}
+
 Result<std::string> Remove() {
   const Fd out = TRY(OpenAt(AT_FDCWD, "/out", O_PATH | O_DIRECTORY | O_NOFOLLOW));
   TRY(RemoveContents(out.get()));
@@ -66,7 +72,7 @@ struct Verb {
   std::string_view name;
   Result<std::string> (*run)();  // gives the encoded report
 };
-constexpr Verb kVerbs[] = {{"unpack", Unpack}, {"merge", Merge}, {"remove", Remove}};
+constexpr Verb kVerbs[] = {{"unpack", Unpack}, {"merge", Merge}, {"remove", Remove}, {"verify", Verify}};
 
 int End(ExitStatus status, std::string_view report) {
   // Nobody is there to be told when this fails; the missing report says it.

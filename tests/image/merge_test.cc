@@ -17,6 +17,7 @@
 #include "base/io.h"
 #include "image/layer/limits.h"
 #include "image/worker/unpack.h"
+#include "image/worker/verify.h"
 #include "tests/image/tar_builder.h"
 #include "tests/image/temporary.h"
 
@@ -64,7 +65,11 @@ class MergeTest : public testing::Test {
       top_first.push_back(fds.back().get());
     }
     const Fd out = *OpenAt(AT_FDCWD, directory_.path() + "/fixup", O_PATH | O_DIRECTORY);
-    return MergeLayers(order_, top_first, out.get());
+    Result<MergeReport> report = MergeLayers(order_, top_first, out.get());
+    if (report) {
+      EXPECT_EQ(VerifyTree(out.get())->tree_sum, report->tree_sum);
+    }
+    return report;
   }
   MergeReport MergeAndMount() {
     const Result<MergeReport> report = TryMerge();

@@ -13,6 +13,8 @@
 #include "base/crypto/crypto.h"
 #include "base/io.h"
 #include "image/layer/limits.h"
+#include "image/worker/beneath.h"
+#include "image/worker/verify.h"
 #include "tests/image/tar_builder.h"
 #include "tests/image/temporary.h"
 
@@ -34,7 +36,14 @@ class UnpackTest : public testing::Test {
 
   Result<UnpackReport> UnpackBytes(const std::string& layer, Compression compression) {
     const Fd input = FileOf(EncodeUnpackOrder({compression, layer.size()}) + layer);
-    return UnpackLayer(input.get(), out_.get());
+    const bool first = NamesIn(out_.get())->empty();
+    Result<UnpackReport> report = UnpackLayer(input.get(), out_.get());
+    // Of every layer here that is taken: what was written has the checksum that was reported.
+    if (first && report) {
+      const Result<VerifyReport> read = VerifyTree(out_.get());
+      EXPECT_TRUE(read && read->unreadable.empty() && read->tree_sum == report->tree_sum);
+    }
+    return report;
   }
   UnpackReport Unpack(const TarBuilder& tar) {
     const Result<UnpackReport> report = UnpackBytes(tar.Finish(), Compression::kNone);
