@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/http/url.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 
 #include <algorithm>
@@ -87,21 +86,6 @@ std::string PercentEncode(std::string_view text) {
     }
   }
   return encoded;
-}
-
-bool IsLocalHost(std::string_view host) {
-  const std::string text(host);
-  if (text == "localhost" || text.ends_with(".localhost")) return true;
-  in_addr v4{};
-  if (::inet_pton(AF_INET, text.c_str(), &v4) == 1) {
-    const uint32_t address = ntohl(v4.s_addr);
-    return address >> 24 == 127 || address >> 24 == 0 || address >> 16 == 0xa9fe;
-  }
-  in6_addr v6{};
-  if (::inet_pton(AF_INET6, text.substr(0, text.find('%')).c_str(), &v6) != 1) return false;
-  if (IN6_IS_ADDR_LOOPBACK(&v6) || IN6_IS_ADDR_UNSPECIFIED(&v6) || IN6_IS_ADDR_LINKLOCAL(&v6)) return true;
-  if (!IN6_IS_ADDR_V4MAPPED(&v6)) return false;
-  return v6.s6_addr[12] == 127 || v6.s6_addr[12] == 0 || (v6.s6_addr[12] == 169 && v6.s6_addr[13] == 254);
 }
 
 }  // namespace caisson

@@ -27,8 +27,4 @@ Result<Url> ResolveUrl(const Url& base, const std::string& reference);
 // For a query's value: everything but unreserved characters as %XX.
 std::string PercentEncode(std::string_view text);
 
-// Whether the host is this machine or its link by name or literal address: localhost, 127/8, ::1, 0.0.0.0, 169.254/16,
-// fe80::/10. Names that resolve there are not seen.
-bool IsLocalHost(std::string_view host);
-
 }  // namespace caisson
