@@ -74,8 +74,8 @@ Result<void> CheckChecksum(std::string_view block) {
   uint64_t sum = kChecksum.size * ' ';
   for (size_t i = 0; i < block.size(); ++i)
     if (i < kChecksum.offset || i >= kChecksum.offset + kChecksum.size) sum += static_cast<uint8_t>(block[i]);
-  if (TRY(ParseUnsigned(block, kChecksum, "checksum")) != sum)
-    return Refuse("wrong checksum, this is no tar archive or it is damaged");
+  const Result<uint64_t> said = ParseUnsigned(block, kChecksum, "checksum");
+  if (!said || *said != sum) return Refuse("wrong checksum, this is no tar archive or it is damaged");
   return {};
 }
 
@@ -204,7 +204,16 @@ Result<void> TarHeaders::OnHeader(std::string_view block) {
   const char type = block[kTypeOffset];
   if (type == 'x' || type == 'g' || type == 'L' || type == 'K')
     return BeginMetadata(type, TRY(ParseUnsigned(block, kSize, "size")));
-  return ReadEntry(block, type);
+  TRY_IN(fmt::format("entry \"{}\"", EscapeForLog(NameIn(block), 120)), ReadEntry(block, type));
+  return {};
+}
+
+// The name as the block has it, or as an extended header has said it.
+std::string TarHeaders::NameIn(std::string_view block) const {
+  if (const auto path = pax_.find("path"); path != pax_.end()) return path->second;
+  if (has_long_name_) return long_name_;
+  const std::string_view prefix = Raw(block, kMagic) == kUstarMagic ? Text(block, kPrefix) : std::string_view();
+  return std::string(prefix) + (prefix.empty() ? "" : "/") + std::string(Text(block, kName));
 }
 
 Result<void> TarHeaders::BeginMetadata(char type, uint64_t size) {
@@ -282,10 +291,7 @@ Result<void> TarHeaders::AddPaxRecord(std::string_view key, std::string_view val
 Result<void> TarHeaders::ReadEntry(std::string_view block, char type) {
   TarEntry entry;
   entry.type = TRY(TypeOf(type));
-  const bool ustar = Raw(block, kMagic) == kUstarMagic;
-  const std::string_view prefix = ustar ? Text(block, kPrefix) : std::string_view();
-  entry.path =
-      has_long_name_ ? long_name_ : std::string(prefix) + (prefix.empty() ? "" : "/") + std::string(Text(block, kName));
+  entry.path = NameIn(block);
   entry.link = has_long_link_ ? long_link_ : std::string(Text(block, kLink));
   entry.mode = static_cast<uint32_t>(TRY(ParseUnsigned(block, kMode, "mode")) & 07777);
   // pax overrides uid and gid: what stands in the header then need not be a number that fits.
@@ -304,8 +310,7 @@ Result<void> TarHeaders::ReadEntry(std::string_view block, char type) {
   if (entry.type == TarType::kFile && entry.path.ends_with('/') && type != 'S')
     entry.type = TarType::kDirectory;  // as old archives say it
   if (entry.type != TarType::kFile && (stored != 0 || entry.sparse))
-    return Refuse(fmt::format("\"{}\" is not a file and has contents",
-                              EscapeForLog(entry.path, 120)));  // some skip them, some do not
+    return Refuse("it is not a file and has contents");  // some skip them, some do not
   if (entry.type != TarType::kHardLink && entry.type != TarType::kSymlink) entry.link.clear();
 
   if (type == 'S') {
@@ -314,8 +319,8 @@ Result<void> TarHeaders::ReadEntry(std::string_view block, char type) {
     entry.size = TRY(ParseUnsigned(block, kGnuRealSize, "size"));
   }
   if (entry.size > kMaxUnpackedBytes || stored > kMaxUnpackedBytes)
-    return Fail(ErrorCode::kTooLarge, "\"{}\" claims {} bytes, over the limit of {}", EscapeForLog(entry.path, 120),
-                entry.size, kMaxUnpackedBytes);
+    return Fail(ErrorCode::kTooLarge, "it claims {} bytes, over the limit of {}", std::max(entry.size, stored),
+                kMaxUnpackedBytes);
   entries_.push_back(std::move(entry));
   ForgetMetadata();
   if (type == 'S' && block[kGnuMoreMapOffset] != 0) {
@@ -329,7 +334,6 @@ Result<void> TarHeaders::ReadEntry(std::string_view block, char type) {
 
 Result<void> TarHeaders::ApplyPax(TarEntry& entry, uint64_t& stored) const {
   for (const auto& [key, value] : pax_) {
-    if (key == "path") entry.path = value;
     if (key == "linkpath") entry.link = value;
     if (key == "size") entry.size = stored = TRY(ParseDecimal(value, "size"));
     if (key == "uid") entry.uid = TRY(ParseDecimal(value, "uid"));

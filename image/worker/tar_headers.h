@@ -57,6 +57,7 @@ class TarHeaders {
   Result<void> BeginMetadata(char type, uint64_t size);
   Result<void> ParsePax(std::string_view text);
   Result<void> AddPaxRecord(std::string_view key, std::string_view value);
+  std::string NameIn(std::string_view block) const;
   Result<void> ReadEntry(std::string_view block, char type);
   Result<void> ApplyPax(TarEntry& entry, uint64_t& stored) const;
   void BeginBody(uint64_t stored);

@@ -121,7 +121,8 @@ Result<void> TreeWriter::AddFifo(const std::string& path, const EntryAttributes&
 }
 
 Result<void> TreeWriter::AddHardLink(const std::string& path, const std::string& target) {
-  if (path == target) return Fail(ErrorCode::kInvalid, "{} is a hard link to itself", Quoted(path));
+  if (path == target || target.starts_with(path + "/"))
+    return Fail(ErrorCode::kInvalid, "{} is a hard link to itself or to what lies below it", Quoted(path));
   const auto refuse = [&](std::string_view why) {
     return Fail(ErrorCode::kInvalid, "{} is a hard link to {}, {}", Quoted(path), Quoted(target), why);
   };

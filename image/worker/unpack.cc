@@ -25,6 +25,8 @@ namespace {
 constexpr std::string_view kWhiteoutPrefix = ".wh.";
 constexpr std::string_view kOpaqueName = ".wh..wh..opq";
 constexpr uint64_t kLargeFileBytes = 1 << 20;  // from here on fallocate and early write-back save more than they cost
+// Space is taken so far ahead of the contents and no further: a size is but a claim, and the disk is everybody's.
+constexpr uint64_t kAllocateAheadBytes = 32 << 20;
 
 std::string Quoted(std::string_view path) { return "\"" + EscapeForLog(path, 120) + "\""; }
 
@@ -80,11 +82,15 @@ class Archive {
       archive_set_error(archive, EIO, "stream ended");
       return ARCHIVE_FATAL;
     }
+    self.ended_ = piece->empty();
     *buffer = piece->data();
     return static_cast<la_ssize_t>(piece->size());
   }
+  // Our own reader's word first: libarchive has several for a stream that ends too early, and none that say so.
   tl::unexpected<Error> Failure(std::string_view what) {
     if (error_) return tl::unexpected(std::move(*error_));
+    if (ended_)
+      if (Result<void> whole = stream_.headers().Finish(); !whole) return tl::unexpected(std::move(whole).error());
     return Fail(ErrorCode::kInvalid, "tar archive: {}: {}", what, Warning());
   }
 
@@ -95,6 +101,7 @@ class Archive {
   std::unique_ptr<archive, Free> archive_;
   std::optional<Error> error_;
   bool warned_ = false;
+  bool ended_ = false;
 };
 
 mode_t FileTypeOf(TarType type) {
@@ -121,10 +128,20 @@ bool Agree(const TarEntry& ours, archive_entry* theirs) {
   return archive_entry_filetype(theirs) == FileTypeOf(ours.type) &&
          (link != nullptr) == (ours.type == TarType::kHardLink) &&
          static_cast<uint64_t>(archive_entry_size(theirs)) == ours.size &&
-         (archive_entry_perm(theirs) & 07777) == ours.mode &&
+         // (libarchive makes the mode anew from an ACL, which we drop)
+         (ours.dropped_attributes > 0 || (archive_entry_perm(theirs) & 07777) == ours.mode) &&
          static_cast<uint64_t>(archive_entry_uid(theirs)) == ours.uid &&
          static_cast<uint64_t>(archive_entry_gid(theirs)) == ours.gid &&
          (!IsAscii(ours.path) || (path && path == ours.path));
+}
+
+// How many bytes the map of a sparse file names. libarchive shows no map where one piece covers the whole file.
+uint64_t MappedBytes(archive_entry* sparse, uint64_t size) {
+  if (archive_entry_sparse_reset(sparse) == 0) return size;
+  la_int64_t offset = 0, length = 0;
+  uint64_t bytes = 0;
+  while (archive_entry_sparse_next(sparse, &offset, &length) == ARCHIVE_OK) bytes += static_cast<uint64_t>(length);
+  return bytes;
 }
 
 class Unpacker {
@@ -133,14 +150,17 @@ class Unpacker {
 
   Result<UnpackReport> Run() {
     TRY(archive_.Open());
-    while (archive_entry* theirs = TRY(archive_.NextHeader())) {
+    std::string last;
+    while (archive_entry* theirs =
+               TRY_IN(last.empty() ? "the first entry" : "behind entry " + Quoted(last), archive_.NextHeader())) {
       TarEntry entry;
       if (!stream_.headers().Take(entry) || !Agree(entry, theirs))
         return Refuse(entry, "its header can be read in two ways");
       if (archive_.warned() && IsAscii(entry.path) && IsAscii(entry.link)) return Refuse(entry, archive_.Warning());
       if (++report_.entries > kMaxEntries)
         return Fail(ErrorCode::kTooLarge, "the layer has more than {} entries", kMaxEntries);
-      TRY(Apply(entry));
+      TRY(Apply(entry, entry.sparse ? MappedBytes(theirs, entry.size) : entry.size));
+      last = std::move(entry.path);
     }
     TRY(stream_.Drain());
     if (TarEntry left; stream_.headers().Take(left)) return Refuse(left, "it stands behind the end of the archive");
@@ -153,7 +173,7 @@ class Unpacker {
   }
 
  private:
-  Result<void> Apply(const TarEntry& entry) {
+  Result<void> Apply(const TarEntry& entry, uint64_t mapped_bytes) {
     const std::string path = TRY(NormaliseLayerPath(entry.path));
     const std::string_view parent = ParentOf(path);
     for (const std::string_view name : SplitPath(parent))
@@ -162,7 +182,7 @@ class Unpacker {
     if (path.empty() && entry.type != TarType::kDirectory) return Refuse(entry, "the root is not a directory");
     const EntryAttributes attributes = TRY(AttributesOf(entry));
     switch (entry.type) {
-      case TarType::kFile: return WriteFile(entry, path, attributes);
+      case TarType::kFile: return WriteFile(entry, path, attributes, mapped_bytes);
       case TarType::kDirectory: return tree_.AddDirectory(path, attributes);
       case TarType::kSymlink: return ApplySymlink(entry, path, attributes);
       case TarType::kHardLink: return ApplyHardLink(entry, path);
@@ -211,23 +231,37 @@ class Unpacker {
     return attributes;
   }
 
-  Result<void> WriteFile(const TarEntry& entry, const std::string& path, const EntryAttributes& attributes) {
+  Result<void> WriteFile(const TarEntry& entry, const std::string& path, const EntryAttributes& attributes,
+                         uint64_t mapped_bytes) {
     file_bytes_ += entry.size;
     if (file_bytes_ > kMaxUnpackedBytes)
       return Fail(ErrorCode::kTooLarge, "the layer's files have more than {} bytes", kMaxUnpackedBytes);
     Fd file = TRY(tree_.AddFile(path, attributes));
     contents_.Reset();
-    if (!entry.sparse && entry.size >= kLargeFileBytes &&
-        ::fallocate(file.get(), 0, 0, static_cast<off_t>(entry.size)) != 0 && errno == ENOSPC)
-      return FailErrno(errno, "write {}", Quoted(path));
-    while (const std::optional<Archive::Piece> piece = TRY(archive_.NextData()))
+    uint64_t allocated = 0, written = 0;
+    while (const std::optional<Archive::Piece> piece = TRY_IN("entry " + Quoted(entry.path), archive_.NextData())) {
+      TRY(AllocateAhead(file.get(), *piece, entry, allocated));
       TRY(WriteAt(file.get(), *piece, entry));
+      written += piece->data.size();
+    }
+    if (entry.sparse && written != mapped_bytes) return Refuse(entry, "its map of pieces is not that of its contents");
     contents_.UpdateZeros(entry.size - contents_.size());
     // The disk begins now, so that the syncfs at the commit finds little to do.
     if (entry.size >= kLargeFileBytes) ::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
     if (entry.sparse && ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
       return FailErrno(errno, "resize {}", Quoted(path));
     return tree_.FinishFile(std::move(file), path, attributes, contents_);
+  }
+
+  Result<void> AllocateAhead(int file, const Archive::Piece& piece, const TarEntry& entry, uint64_t& allocated) {
+    if (entry.sparse || entry.size < kLargeFileBytes || piece.offset + piece.data.size() <= allocated) return {};
+    const uint64_t ahead = std::min(entry.size - std::min(allocated, entry.size), kAllocateAheadBytes);
+    const bool full = ahead > 0 &&
+                      ::fallocate(file, 0, static_cast<off_t>(allocated), static_cast<off_t>(ahead)) != 0 &&
+                      errno == ENOSPC;
+    if (full) return FailErrno(ENOSPC, "write {}", Quoted(entry.path));
+    allocated += ahead;
+    return {};
   }
 
   Result<void> WriteAt(int file, Archive::Piece piece, const TarEntry& entry) {

@@ -12,9 +12,11 @@
 
 #include "base/crypto/crypto.h"
 #include "base/io.h"
+#include "image/layer/framed_output.h"
 #include "image/layer/limits.h"
 #include "image/worker/beneath.h"
 #include "image/worker/confine.h"
+#include "image/worker/export.h"
 #include "image/worker/merge.h"
 #include "image/worker/unpack.h"
 #include "image/worker/verify.h"
@@ -45,16 +47,39 @@ Result<std::string> Unpack() {
   return EncodeReport(TRY(UnpackLayer(kInput, out.get())));
 }
 
-Result<std::string> Merge() {
-  const MergeOrder order = TRY(DecodeMergeOrder(TRY_IN("read the order", ReadAll(kInput, kMaxMergeOrderBytes))));
-  const Fd out = TRY(OpenAt(AT_FDCWD, "/out", O_PATH | O_DIRECTORY | O_NOFOLLOW));
-  std::vector<Fd> layers;
-  std::vector<int> borrowed;
-  for (size_t i = 0; i < order.layers.size(); ++i) {
-    layers.push_back(TRY(OpenAt(AT_FDCWD, fmt::format("/layers/{}", i), O_PATH | O_DIRECTORY | O_NOFOLLOW)));
-    borrowed.push_back(layers.back().get());
+struct OrderedLayers {
+  MergeOrder order;
+  std::vector<Fd> fds;
+  std::vector<int> top_first;  // borrowed from fds
+};
+
+Result<OrderedLayers> OpenLayers() {
+  OrderedLayers layers;
+  layers.order = TRY(DecodeMergeOrder(TRY_IN("read the order", ReadAll(kInput, kMaxMergeOrderBytes))));
+  for (size_t i = 0; i < layers.order.layers.size(); ++i) {
+    layers.fds.push_back(TRY(OpenAt(AT_FDCWD, fmt::format("/layers/{}", i), O_PATH | O_DIRECTORY | O_NOFOLLOW)));
+    layers.top_first.push_back(layers.fds.back().get());
   }
-  return EncodeReport(TRY(MergeLayers(order, borrowed, out.get())));
+  return layers;
+}
+
+Result<std::string> Merge() {
+  const OrderedLayers layers = TRY(OpenLayers());
+  const Fd out = TRY(OpenAt(AT_FDCWD, "/out", O_PATH | O_DIRECTORY | O_NOFOLLOW));
+  return EncodeReport(TRY(MergeLayers(layers.order, layers.top_first, out.get())));
+}
+
+// The archive goes out while it is made. Whatever happens, the frames are ended, so that a refusal can follow.
+Result<std::string> Export() {
+  FramedWriter archive(kReport);
+  const auto write = [&archive]() -> Result<void> {
+    const OrderedLayers layers = TRY(OpenLayers());
+    return ExportTree(layers.order, layers.top_first, archive);
+  };
+  const Result<void> written = write();
+  TRY(archive.End());
+  TRY(written);
+  return EncodeEmptyReport();
 }
 
 Result<std::string> Verify() {
@@ -71,8 +96,10 @@ Result<std::string> Remove() {
 struct Verb {
   std::string_view name;
   Result<std::string> (*run)();  // gives the encoded report
+  bool framed = false;           // data comes before it (image/layer/framed_output.h)
 };
-constexpr Verb kVerbs[] = {{"unpack", Unpack}, {"merge", Merge}, {"remove", Remove}, {"verify", Verify}};
+constexpr Verb kVerbs[] = {
+    {"unpack", Unpack}, {"merge", Merge}, {"remove", Remove}, {"verify", Verify}, {"export", Export, true}};
 
 int End(ExitStatus status, std::string_view report) {
   // Nobody is there to be told when this fails; the missing report says it.
@@ -94,6 +121,7 @@ int RunWorker(int argc, char** argv) {
   if (Result<void> confined = ConfineWorker(); !confined) {
     const Error error = std::move(confined).error().Context("confine the store worker");
     dprintf(STDERR_FILENO, "caisson-worker: %s\n", error.message.c_str());
+    if (verb->framed) (void)FramedWriter(kReport).End();
     return End(kUnfit, EncodeRefusal({ErrorCode::kInternal, error.message, error.sys_errno}));
   }
   // From here on nothing but the directory that we were given has a name, and every byte that is read is hostile.
