@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Handlers: the service behind the HTTP server: one function for each endpoint of the table of routes. Keeps no state
-// of its own but counters and followers; the store is the truth. Owned by the ApiServer.
+// Handlers: the service behind the HTTP server: who may do what, and from the table of routes to the function of each
+// endpoint, which lies in job_handlers, image_handlers, registry_handlers or node_handlers. Owned by the ApiServer.
 #pragma once
 
 #include <atomic>
-#include <memory>
 
-#include "api/change_feed.h"
 #include "api/http_service.h"
+#include "api/image_handlers.h"
+#include "api/job_handlers.h"
 #include "api/metrics.h"
-#include "api/problem.h"
+#include "api/node_handlers.h"
+#include "api/registry_handlers.h"
 #include "api/router.h"
 #include "api/server.h"
-#include "base/json/json.h"
 
 namespace caisson::api {
 
@@ -22,34 +22,25 @@ class Handlers : public HttpService {
 
   void OnJobChanged(const queue::JobId& id, queue::JobState state);
   void RefuseAll() { refusing_ = true; }  // from now on every request is 503
+  void Stop() { images_.Stop(); }         // ends what runs on threads of the handlers' own
 
   Plan Begin(const Request& request) override;
   std::optional<Response> Admit(Request& request) override;
   Response Handle(const Request& request) override;
+  tl::expected<std::unique_ptr<BodySink>, Response> OpenBody(const Request& request) override;
   void Answered(const Request& request, int status) override;
 
  private:
-  using Answer = tl::expected<Response, Problem>;
-
+  uint64_t MaxBody(const Route& route) const;
   Answer Dispatch(const Request& request, const RouteMatch& match);
-  Answer SubmitJob(const Request& request);
-  Answer ListJobs(const Request& request);
-  Answer GetJob(const Request& request, const std::string& id);
-  Answer CancelJob(const Request& request, const std::string& id);
-  Answer GetLogs(const Request& request, const std::string& id);
-  Answer ListImages(const Request& request);
-  Answer CreateToken(const Request& request);
-  Answer GetNode(const Request& request);
-  Answer GetReadiness(const Request& request);
-  Answer GetMetrics(const Request& request);
-
-  tl::expected<queue::JobRecord, Problem> FindJob(const Request& request, const std::string& id);
-  Json View(const queue::JobRecord& job) const;
 
   const ApiOptions options_;
   const ApiDependencies dependencies_;
-  const std::shared_ptr<ChangeFeed> changes_;
   Metrics metrics_;
+  JobHandlers jobs_;
+  ImageHandlers images_;
+  RegistryHandlers registries_;
+  NodeHandlers node_;
   std::atomic<bool> refusing_{false};
 };
 

@@ -3,7 +3,8 @@
 // server knows connections, deadlines and HTTP; the service knows routes, callers and jobs.
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "api/http_types.h"
@@ -16,7 +17,8 @@ class HttpService {
 
   struct Plan {
     std::optional<Response> answer;  // known already: nothing below is called
-    size_t max_body_bytes = 0;
+    uint64_t max_body_bytes = 0;
+    bool streams_body = false;  // the body goes to OpenBody()'s sink, and not into the request to Handle()
   };
   // The headers are there. On the loop's thread: quick, and without the store.
   virtual Plan Begin(const Request& request) = 0;
@@ -25,6 +27,8 @@ class HttpService {
   virtual std::optional<Response> Admit(Request& request) = 0;
   // The request is whole. On a thread of the pool.
   virtual Response Handle(const Request& request) = 0;
+  // Of an admitted request whose body is streamed, instead of Handle(). A response refuses. On a thread of the pool.
+  virtual tl::expected<std::unique_ptr<BodySink>, Response> OpenBody(const Request& request) = 0;
   // An answer went out (or its head, for a stream). On the loop's thread.
   virtual void Answered(const Request& request, int status) = 0;
 };

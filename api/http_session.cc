@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/http_session.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <boost/asio/write.hpp>
 
@@ -13,6 +15,13 @@ constexpr size_t kWriteSliceBytes = 64 << 10;  // what write_time is for
 constexpr size_t kTlsRecordBytes = 16 << 10;
 constexpr size_t kMaxLingerBytes = 4 << 20;
 constexpr milliseconds kBusyPause{100};  // while the pool is full
+constexpr milliseconds kPeerCheck{500};  // how often it is looked whether a client still waits for a later answer
+constexpr size_t kSinkPieceBytes = 256 << 10;
+
+Problem Busy() {
+  return {
+      .type = ProblemType::kUnavailable, .detail = "too many requests are waiting", .headers = {{"Retry-After", "1"}}};
+}
 
 }  // namespace
 
@@ -106,7 +115,7 @@ Task<bool> Session::ReadHead(RequestParser& parser, bool first) {
 }
 
 // The whole body, or an answer that says why not.
-Task<bool> Session::ReadBody(RequestParser& parser, Request& request, size_t max_bytes) {
+Task<bool> Session::ReadBody(RequestParser& parser, Request& request, uint64_t max_bytes) {
   const HttpLimits& limits = server_.limits();
   const auto start = std::chrono::steady_clock::now();
   std::optional<Problem> problem;
@@ -138,6 +147,47 @@ Task<bool> Session::ReadBody(RequestParser& parser, Request& request, size_t max
   Disarm();
   request.body = parser.TakeBody();
   co_return !expired_;
+}
+
+// The body, piece by piece, to where it goes; true once it is whole. Nothing is read from the client while a piece is
+// being written: that is the back-pressure. Only the time in which we wait for the client counts against it.
+Task<bool> Session::ReceiveInto(BodySink& sink, RequestParser& parser, const Request& request, uint64_t max_bytes) {
+  const HttpLimits& limits = server_.limits();
+  std::chrono::steady_clock::duration waited{};
+  uint64_t received = 0;
+  std::optional<Response> refusal;
+  while (!refusal) {
+    const tl::expected<bool, Problem> complete = parser.ParseBody(input_, max_bytes);
+    if (!complete) {
+      refusal = ProblemResponse(request, complete.error());
+      break;
+    }
+    const size_t size = parser.body_bytes();
+    if (size >= kSinkPieceBytes || (*complete && size > 0)) {
+      const std::string piece = parser.TakeBody();
+      received += size;
+      std::function<void()> write = [&refusal, &sink, &piece] { refusal = sink.Write(piece); };
+      const bool accepted = co_await server_.OnPool(std::move(write));
+      if (!accepted) refusal = ProblemResponse(request, Busy());
+      if (refusal) break;
+    }
+    if (*complete) co_return true;
+    const milliseconds allowed =
+        limits.body_time + milliseconds((received + size) * 1000 / limits.body_bytes_per_second);
+    Arm(std::chrono::duration_cast<milliseconds>(allowed - waited));
+    const auto start = std::chrono::steady_clock::now();
+    const bool more = co_await ReadMore();
+    waited += std::chrono::steady_clock::now() - start;
+    Disarm();
+    if (more && !expired_) continue;
+    if (!expired_ || server_.stopping()) co_return false;  // the client is gone
+    expired_ = false;
+    refusal = ProblemResponse(request, {ProblemType::kRequestTimeout, "the body did not arrive in time"});
+  }
+  refusal->close = true;
+  unread_ = true;
+  co_await Respond(request, *refusal);
+  co_return false;
 }
 
 // ---- A request from its first byte to the last of its answer --------------------------------------------------------
@@ -175,20 +225,52 @@ Task<bool> Session::ServeOne(bool first) {
                             fmt::format("the body is larger than {} bytes", plan.max_body_bytes)};
     answer = ToResponse(too_large, request);
   }
-  if (!answer) answer = co_await CallService(request, parser.has_body() ? Call::kAdmit : Call::kAdmitAndHandle);
+  const bool whole = !parser.has_body() && !plan.streams_body;
+  if (!answer) answer = co_await CallService(request, whole ? Call::kAdmitAndHandle : Call::kAdmit);
   if (answer) {
     unread_ = parser.has_body();
     answer->close = answer->close || unread_;
     co_return co_await Respond(request, *answer);
   }
-  if (parser.expects_continue() && input_.empty()) {
-    const bool written = co_await Write("HTTP/1.1 100 Continue\r\n\r\n");
-    if (!written) co_return false;
-  }
+  if (plan.streams_body) co_return co_await ServeStreamedBody(parser, request, plan.max_body_bytes);
+  const bool ready = co_await SayContinue(parser);
+  if (!ready) co_return false;
   const bool read = co_await ReadBody(parser, request, plan.max_body_bytes);
   if (!read) co_return false;
   answer = co_await CallService(request, Call::kHandle);
   co_return co_await Respond(request, *answer);
+}
+
+Task<bool> Session::SayContinue(const RequestParser& parser) {
+  if (!parser.expects_continue() || !input_.empty()) co_return true;
+  co_return co_await Write("HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+Task<bool> Session::ServeStreamedBody(RequestParser& parser, Request& request, uint64_t max_bytes) {
+  tl::expected<std::unique_ptr<BodySink>, Response> sink = nullptr;
+  std::function<void()> open = [&sink, &request, &service = server_.service()] { sink = service.OpenBody(request); };
+  const bool reserved = server_.ReserveBody(kSinkPieceBytes + kMaxInputBytes);
+  if (reserved) reserved_ += kSinkPieceBytes + kMaxInputBytes;
+  bool opened = reserved;
+  if (reserved) opened = co_await server_.OnPool(std::move(open));
+  if (!opened) sink = tl::unexpected(ToResponse(Busy(), request));
+  if (!sink) {
+    unread_ = parser.has_body();
+    sink.error().close = sink.error().close || unread_;
+    co_return co_await Respond(request, sink.error());
+  }
+  const bool ready = co_await SayContinue(parser);
+  bool whole = false;
+  if (ready) whole = co_await ReceiveInto(**sink, parser, request, max_bytes);
+  Response response;
+  std::function<void()> end = [&sink, &response, whole] {  // what it leaves behind is removed there, not on the loop
+    if (whole) response = (*sink)->Finish();
+    sink->reset();
+  };
+  const bool ended = co_await server_.OnPool(std::move(end));
+  if (!ended) response = ToResponse(Busy(), request);
+  if (!whole) co_return false;
+  co_return co_await Respond(request, response);
 }
 
 // Nothing after kAdmit: the request is admitted.
@@ -200,18 +282,51 @@ Task<std::optional<Response>> Session::CallService(Request& request, Call call) 
   };
   const bool accepted = co_await server_.OnPool(std::move(work));
   if (!accepted) {
-    const Problem busy{.type = ProblemType::kUnavailable,
-                       .detail = "too many requests are waiting",
-                       .headers = {{"Retry-After", "1"}}};
-    answer = ToResponse(busy, request);
+    answer = ToResponse(Busy(), request);
   }
   co_return std::move(answer);
 }
 
 // ---- Writing -------------------------------------------------------------------------------------------------------
 
+bool Session::PeerHasGone() {
+  pollfd peer{socket_.native_handle(), POLLRDHUP, 0};
+  return ::poll(&peer, 1, 0) > 0 && (peer.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0;
+}
+
+// Waits for what `response.later` promises and puts it into `response`. False: the client does not wait any more. One
+// that only ends its sending side has gone too: the two cannot be told apart.
+Task<bool> Session::AwaitAnswer(Response& response, const Request& request) {
+  wake_ = std::make_shared<Wake>(server_.executor());
+  const std::shared_ptr<LaterAnswer> later = std::move(response.later);
+  later->Watch(Wake::Notifier(wake_));
+  bool waiting = true;
+  while (waiting) {
+    wake_->Reset();
+    std::optional<Response> answer = later->Take();
+    if (answer) {
+      response = *std::move(answer);
+      break;
+    }
+    if (server_.stopping()) {
+      response = ProblemResponse(request, {.type = ProblemType::kUnavailable,
+                                           .detail = "this node is shutting down",
+                                           .headers = {{"Retry-After", "30"}}});
+      break;
+    }
+    waiting = !PeerHasGone();
+    if (waiting) co_await wake_->Wait(kPeerCheck);
+  }
+  wake_.reset();
+  co_return waiting;
+}
+
 // True: the connection can take another request.
 Task<bool> Session::Respond(const Request& request, Response& response) {
+  if (response.later) {
+    const bool answered = co_await AwaitAnswer(response, request);
+    if (!answered) co_return false;
+  }
   const Framing framing = FramingOf(response, http_1_0_);
   keep_alive_ = keep_alive_ && !response.close && !http_1_0_ && framing != Framing::kUntilClose && !server_.stopping();
   server_.service().Answered(request, response.status);
@@ -245,10 +360,13 @@ Task<bool> Session::SendStream(BodyStream& stream, const Request& request, Frami
     } else if (ran && piece->step == BodyStream::Step::kData) {
       sent = co_await SendPiece(piece->bytes, framing);
     } else if (server_.stopping()) {
-      break;  // a whole body without an end event: the reader comes back with its position
+      sent = stream.MayEndEarly();
+      break;
+    } else if (!ran || piece->look_again.count() > 0) {
+      co_await wake_->Wait(ran ? piece->look_again : kBusyPause);
     } else {
-      const bool woken = co_await wake_->Wait(ran ? server_.limits().keep_alive_time : kBusyPause);
-      if (!woken && ran) sent = co_await SendPiece(stream.KeepAlive(), framing);
+      const bool woken = co_await wake_->Wait(server_.limits().keep_alive_time);
+      if (!woken) sent = co_await SendPiece(stream.KeepAlive(), framing);
     }
   }
   wake_.reset();

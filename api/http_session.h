@@ -64,7 +64,12 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   Task<bool> ServeOne(bool first);
   Task<bool> ReadHead(RequestParser& parser, bool first);
-  Task<bool> ReadBody(RequestParser& parser, Request& request, size_t max_bytes);
+  Task<bool> ReadBody(RequestParser& parser, Request& request, uint64_t max_bytes);
+  Task<bool> ReceiveInto(BodySink& sink, RequestParser& parser, const Request& request, uint64_t max_bytes);
+  Task<bool> ServeStreamedBody(RequestParser& parser, Request& request, uint64_t max_bytes);
+  Task<bool> AwaitAnswer(Response& response, const Request& request);
+  Task<bool> SayContinue(const RequestParser& parser);
+  bool PeerHasGone();
   enum class Call { kAdmit, kHandle, kAdmitAndHandle };
   Task<std::optional<Response>> CallService(Request& request, Call call);
   Task<bool> ReadMore();

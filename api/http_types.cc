@@ -85,4 +85,15 @@ std::string MediaType(std::string_view content_type) {
   return type;
 }
 
+bool AcceptsEvents(std::string_view accept) {
+  while (!accept.empty()) {
+    const size_t end = std::min(accept.find(','), accept.size());
+    std::string_view item = accept.substr(0, end);
+    item.remove_prefix(std::min(item.find_first_not_of(" \t"), item.size()));
+    if (MediaType(item) == "text/event-stream") return true;
+    accept.remove_prefix(std::min(end + 1, accept.size()));
+  }
+  return false;
+}
+
 }  // namespace caisson::api

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -61,6 +62,7 @@ class BodyStream {
   struct Piece {
     Step step = Step::kEnd;
     std::string bytes;
+    std::chrono::milliseconds look_again{0};  // of kWait: ask after that long though nobody notified; 0: no need
   };
 
   virtual ~BodyStream() = default;
@@ -73,6 +75,30 @@ class BodyStream {
   virtual void Watch(std::function<void()> notify) { (void)notify; }
   // Sent after some seconds of silence, so that both ends and everything between see that the other lives.
   virtual std::string_view KeepAlive() const { return {}; }
+  // At the server's stop: true where the reader comes back for the rest, so that the body may end here as a whole one;
+  // else the connection is cut.
+  virtual bool MayEndEarly() const { return true; }
+};
+
+struct Response;
+
+// An answer that takes its time on another thread. Destroyed before it came: the client has gone, or the server stops.
+// The functions are called on the loop's thread and are quick.
+class LaterAnswer {
+ public:
+  virtual ~LaterAnswer() = default;
+  // Has `notify` called once, on any thread, when Take() has the answer.
+  virtual void Watch(std::function<void()> notify) = 0;
+  virtual std::optional<Response> Take() = 0;
+};
+
+// Where the body of a request goes that is too large to be held, piece by piece as it comes. Runs on threads of the
+// pool, one call at a time. Destroyed before Finish(): the body did not come whole.
+class BodySink {
+ public:
+  virtual ~BodySink() = default;
+  virtual std::optional<Response> Write(std::string_view bytes) = 0;  // a response refuses the rest
+  virtual Response Finish() = 0;
 };
 
 struct Response {
@@ -81,6 +107,7 @@ struct Response {
   std::string content_type;  // empty: no body
   std::string body;
   std::shared_ptr<BodyStream> stream;  // in place of `body`
+  std::shared_ptr<LaterAnswer> later;  // in place of everything else here
   bool close = false;                  // the connection cannot be used after it
 };
 
@@ -90,5 +117,8 @@ Result<void> ParseTarget(std::string_view target, Request& request);
 
 // "text/plain; charset=utf-8" is "text/plain"; in lower case.
 std::string MediaType(std::string_view content_type);
+
+// Does an Accept header name server-sent events?
+bool AcceptsEvents(std::string_view accept);
 
 }  // namespace caisson::api

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "api/fields.h"
+#include "api/image_request.h"
 #include "base/encoding.h"
 
 namespace caisson::api {
@@ -39,6 +40,12 @@ bool IsLabelName(std::string_view name) {
 void ReadImage(const Json& json, const std::string& pointer, Draft& draft, FieldErrors& errors) {
   draft.has_image = true;
   if (auto text = ReadString(json, pointer, {512, false, true}, errors)) draft.image = std::move(*text);
+}
+
+void ReadPull(const Json& json, const std::string& pointer, Draft& draft, FieldErrors& errors) {
+  const std::string* text = json.AsString();
+  if (!text || !ParsePullPolicy(*text)) return errors.Add(pointer, fmt::format("must be one of {}", kPullPolicies));
+  draft.request.spec.pull_policy = *text;
 }
 
 void ReadCommand(const Json& json, const std::string& pointer, Draft& draft, FieldErrors& errors) {
@@ -153,6 +160,7 @@ void ReadLabels(const Json& json, const std::string& pointer, Draft& draft, Fiel
 using Spec = queue::JobSpec;
 constexpr Field<Draft> kJobFields[] = {
     {"image", ReadImage},
+    {"pull", ReadPull},
     {"command", ReadCommand},
     {"entrypoint", ReadEntrypoint},
     {"env", ReadEnv},

@@ -79,6 +79,7 @@ Json JobView(const queue::JobRecord& job, const std::optional<PullProgress>& pro
   json.Set("log_bytes", job.log_bytes);
   json.Set("log_dropped_bytes", job.log_dropped);
 
+  json.Set("pull", TextOrNull(spec.pull_policy));
   json.Set("command", StringsOrNull(spec.command));
   json.Set("entrypoint", StringsOrNull(spec.entrypoint));
   json.Set("env", Pairs(spec.env));
@@ -89,18 +90,6 @@ Json JobView(const queue::JobRecord& job, const std::optional<PullProgress>& pro
   json.Set("retry_delay_seconds", spec.retry_delay_seconds);
   json.Set("resources", ResourcesView(spec.resources));
   json.Set("labels", Pairs(spec.labels));
-  return json;
-}
-
-Json ImageView(const ImageSummary& image) {
-  Json json = Json::MakeObject();
-  json.Set("reference", image.reference);
-  json.Set("digest", image.digest);
-  json.Set("layers", image.layers);
-  json.Set("compressed_bytes", image.compressed_bytes);
-  json.Set("unpacked_bytes", image.unpacked_bytes);
-  json.Set("pulled_at", FormatTime(image.pulled_at));
-  json.Set("warnings", Strings(image.warnings));
   return json;
 }
 

@@ -13,6 +13,4 @@ namespace caisson::api {
 // `progress` is of a job in preparing. The payload is never shown.
 Json JobView(const queue::JobRecord& job, const std::optional<PullProgress>& progress);
 
-Json ImageView(const ImageSummary& image);
-
 }  // namespace caisson::api

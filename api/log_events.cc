@@ -108,7 +108,11 @@ EncodedEvents EncodeLogEvents(const std::vector<queue::LogChunk>& chunks, uint64
 }
 
 std::string EncodeEvent(uint64_t id, std::string_view event, std::string_view data) {
-  std::string text = fmt::format("id: {}\nevent: {}\n", id, event);
+  return fmt::format("id: {}\n", id) + EncodeEvent(event, data);
+}
+
+std::string EncodeEvent(std::string_view event, std::string_view data) {
+  std::string text = fmt::format("event: {}\n", event);
   for (;;) {
     const size_t end = data.find('\n');
     text += "data: ";

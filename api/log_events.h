@@ -30,6 +30,8 @@ EncodedEvents EncodeLogEvents(const std::vector<queue::LogChunk>& chunks, uint64
                               const EventOptions& options, bool complete);
 
 // One event; `data` may have line ends but no CR.
+std::string EncodeEvent(std::string_view event, std::string_view data);
+// With an id, for readers that come back.
 std::string EncodeEvent(uint64_t id, std::string_view event, std::string_view data);
 
 }  // namespace caisson::api

@@ -39,17 +39,6 @@ std::optional<Problem> ApplyParameter(const std::string& name, const std::string
   return std::nullopt;
 }
 
-bool AcceptsEvents(std::string_view accept) {
-  while (!accept.empty()) {
-    const size_t end = std::min(accept.find(','), accept.size());
-    std::string_view item = accept.substr(0, end);
-    item.remove_prefix(std::min(item.find_first_not_of(" \t"), item.size()));
-    if (MediaType(item) == "text/event-stream") return true;
-    accept.remove_prefix(std::min(end + 1, accept.size()));
-  }
-  return false;
-}
-
 }  // namespace
 
 std::optional<uint64_t> ParseDecimal(std::string_view text) {

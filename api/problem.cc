@@ -24,8 +24,10 @@ constexpr ProblemTypeInfo kTypes[] = {
     {422, "unenforceable", "This node cannot enforce the job's limits"},
     {431, "headers-too-large", "The request's headers are too large"},
     {500, "internal", "Something failed inside Caisson"},
-    {501, "not-implemented", "The transfer coding is not supported"},
+    {501, "not-implemented", "That is not supported"},
+    {502, "registry-failed", "The registry did not give the image"},
     {503, "unavailable", "Caisson cannot do this now"},
+    {507, "insufficient-storage", "The disk has no room for it"},
 };
 static_assert(std::size(kTypes) == static_cast<size_t>(ProblemType::kCount));
 
@@ -73,7 +75,21 @@ Problem ProblemOf(const Error& error, const Request& request) {
   return {ProblemType::kInternal, "the log of Caisson has the reason, under this request_id"};
 }
 
-Response ToResponse(const Problem& problem, const Request& request) {
+Problem ImageProblemOf(const Error& error, const Request& request) {
+  switch (error.code) {
+    case ErrorCode::kTooLarge: return {ProblemType::kInvalidRequest, error.message};
+    case ErrorCode::kCorrupt:
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kTimedOut: return {ProblemType::kRegistryFailed, error.message};
+    case ErrorCode::kExhausted: return {ProblemType::kInsufficientStorage, error.message};
+    case ErrorCode::kUnsupported: return {ProblemType::kNotImplemented, error.message};
+    case ErrorCode::kCancelled:
+      return {.type = ProblemType::kUnavailable, .detail = error.message, .headers = {{"Retry-After", "5"}}};
+    default: return ProblemOf(error, request);
+  }
+}
+
+Json ToJson(const Problem& problem, const Request& request) {
   const ProblemTypeInfo& info = InfoOf(problem.type);
   Json json = Json::MakeObject();
   json.Set("type", fmt::format("urn:caisson:problem:{}", info.name));
@@ -84,12 +100,16 @@ Response ToResponse(const Problem& problem, const Request& request) {
   json.Set("request_id", request.id);
   if (!problem.errors.empty()) json.Set("errors", ToJson(problem.errors));
   if (!problem.limits.empty()) json.Set("limits", Json::Array(problem.limits.begin(), problem.limits.end()));
+  if (!problem.missing.empty()) json.Set("missing", Json::Array(problem.missing.begin(), problem.missing.end()));
+  return json;
+}
 
+Response ToResponse(const Problem& problem, const Request& request) {
   Response response;
-  response.status = info.status;
+  response.status = InfoOf(problem.type).status;
   response.headers = problem.headers;
   response.content_type = "application/problem+json";
-  response.body = json.Dump() + "\n";
+  response.body = ToJson(problem, request).Dump() + "\n";
   return response;
 }
 

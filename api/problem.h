@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api/http_types.h"
+#include "base/json/json.h"
 #include "base/result.h"
 
 namespace caisson::api {
@@ -30,7 +31,9 @@ enum class ProblemType {
   kHeadersTooLarge,       // 431
   kInternal,              // 500
   kNotImplemented,        // 501
+  kRegistryFailed,        // 502
   kUnavailable,           // 503
+  kInsufficientStorage,   // 507
   kCount,
 };
 
@@ -53,6 +56,7 @@ struct Problem {
   std::string detail;
   std::vector<FieldError> errors;
   std::vector<std::string> limits;   // of kUnenforceable: what this node cannot enforce
+  std::vector<std::string> missing;  // of an import's kConflict: digests of the blobs to upload first
   std::vector<HeaderField> headers;  // Allow, Retry-After, WWW-Authenticate, ...
 
   static Problem InvalidParameter(std::string name, std::string detail);
@@ -62,6 +66,10 @@ struct Problem {
 // those of ours are logged with the request's id, and the caller is told nothing of our insides.
 Problem ProblemOf(const Error& error, const Request& request);
 
+// The same for calls whose errors are for the user as they are: what a registry answered, what is wrong with an image.
+Problem ImageProblemOf(const Error& error, const Request& request);
+
+Json ToJson(const Problem& problem, const Request& request);
 Response ToResponse(const Problem& problem, const Request& request);
 
 }  // namespace caisson::api

@@ -4,9 +4,9 @@
 #include <strings.h>
 
 #include <algorithm>
+#include <boost/beast/core/buffers_range.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/string_body.hpp>
 #include <cctype>
 
 #include "base/crypto/crypto.h"
@@ -16,7 +16,32 @@ namespace caisson::api {
 namespace {
 
 namespace http = boost::beast::http;
-using LibraryParser = http::request_parser<http::string_body>;
+
+// A body as the string of what came since it was last taken. Beast's own string_body makes room for the whole
+// Content-Length at once: a stranger's number would decide how much memory we take.
+struct PieceBody {
+  using value_type = std::string;
+  class reader {
+   public:
+    template <bool kIsRequest, typename Fields>
+    reader(http::header<kIsRequest, Fields>&, value_type& body) : body_(body) {}
+    void init(const boost::optional<uint64_t>&, boost::system::error_code& error) { error = {}; }
+    template <typename Buffers>
+    size_t put(const Buffers& buffers, boost::system::error_code& error) {
+      error = {};
+      const size_t before = body_.size();
+      for (const boost::asio::const_buffer buffer : boost::beast::buffers_range_ref(buffers))
+        body_.append(static_cast<const char*>(buffer.data()), buffer.size());
+      return body_.size() - before;
+    }
+    void finish(boost::system::error_code& error) { error = {}; }
+
+   private:
+    value_type& body_;
+  };
+};
+
+using LibraryParser = http::request_parser<PieceBody>;
 
 std::string_view View(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
@@ -33,7 +58,7 @@ std::string RequestId(std::string_view given) {
 
 Problem Malformed(std::string detail) { return {ProblemType::kMalformedRequest, std::move(detail)}; }
 
-Problem ProblemOf(const boost::system::error_code& error, size_t max_body_bytes) {
+Problem ProblemOf(const boost::system::error_code& error, uint64_t max_body_bytes) {
   if (error == http::error::header_limit)
     return {ProblemType::kHeadersTooLarge,
             fmt::format("the request's headers are larger than {} bytes", kMaxHeaderBytes)};
@@ -43,7 +68,7 @@ Problem ProblemOf(const boost::system::error_code& error, size_t max_body_bytes)
 }
 
 // Feeds `input` to the parser until `done`, an error, or the parser's wish for more.
-tl::expected<bool, Problem> Feed(LibraryParser& parser, std::string& input, size_t max_body_bytes,
+tl::expected<bool, Problem> Feed(LibraryParser& parser, std::string& input, uint64_t max_body_bytes,
                                  bool (*done)(LibraryParser&)) {
   while (!done(parser)) {
     if (input.empty()) return false;
@@ -134,7 +159,7 @@ std::optional<uint64_t> RequestParser::content_length() const {
   return *length;
 }
 
-tl::expected<bool, Problem> RequestParser::ParseBody(std::string& input, size_t max_body_bytes) {
+tl::expected<bool, Problem> RequestParser::ParseBody(std::string& input, uint64_t max_body_bytes) {
   LibraryParser& parser = library_->parser;
   if (!parser.eager()) {  // the first call
     parser.eager(true);
@@ -145,6 +170,6 @@ tl::expected<bool, Problem> RequestParser::ParseBody(std::string& input, size_t 
 
 size_t RequestParser::body_bytes() const { return library_->parser.get().body().size(); }
 
-std::string RequestParser::TakeBody() { return std::move(library_->parser.get().body()); }
+std::string RequestParser::TakeBody() { return std::exchange(library_->parser.get().body(), {}); }
 
 }  // namespace caisson::api

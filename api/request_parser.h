@@ -37,9 +37,9 @@ class RequestParser {
   std::optional<uint64_t> content_length() const;
 
   // Takes what belongs to the body from the front of `input`. False: more input is needed.
-  tl::expected<bool, Problem> ParseBody(std::string& input, size_t max_body_bytes);
-  size_t body_bytes() const;
-  std::string TakeBody();
+  tl::expected<bool, Problem> ParseBody(std::string& input, uint64_t max_body_bytes);
+  size_t body_bytes() const;  // that TakeBody() would give
+  std::string TakeBody();     // the body, or what came of it since the last call
 
  private:
   std::optional<Problem> CheckHead();

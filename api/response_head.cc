@@ -12,7 +12,26 @@ std::string_view ReasonPhrase(int status) {
     case 200: return "OK";
     case 201: return "Created";
     case 202: return "Accepted";
+    case 204: return "No Content";
     case 206: return "Partial Content";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 413: return "Content Too Large";
+    case 415: return "Unsupported Media Type";
+    case 416: return "Range Not Satisfiable";
+    case 417: return "Expectation Failed";
+    case 422: return "Unprocessable Content";
+    case 431: return "Request Header Fields Too Large";
+    case 500: return "Internal Server Error";
+    case 501: return "Not Implemented";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 507: return "Insufficient Storage";
     default: return status < 400 ? "OK" : status < 500 ? "Client Error" : "Server Error";
   }
 }
@@ -45,7 +64,7 @@ std::string FormatHead(const Response& response, const std::string& request_id, 
     head += fmt::format("{}: {}\r\n", name, value);
   };
   if (!response.content_type.empty()) add("Content-Type", response.content_type);
-  if (framing == Framing::kLength)
+  if (framing == Framing::kLength && response.status != 204)  // which has no body and no length (RFC 9110, 8.6)
     add("Content-Length", std::to_string(response.stream ? *response.stream->Length() : response.body.size()));
   if (framing == Framing::kChunked) add("Transfer-Encoding", "chunked");
   if (!keep_alive) add("Connection", "close");

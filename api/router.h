@@ -19,6 +19,18 @@ enum class Endpoint {
   kCancelJob,
   kGetLogs,
   kListImages,
+  kPullImage,
+  kGetImage,
+  kDeleteImage,
+  kVerifyImage,
+  kExportImage,
+  kCollectImages,
+  kImportImage,
+  kHasBlob,
+  kPutBlob,
+  kListRegistries,
+  kPutRegistry,
+  kDeleteRegistry,
   kCreateToken,
   kGetNode,
   kLive,
@@ -33,19 +45,21 @@ enum class Access {
   kUnixSocket,  // an admin on the Unix socket
 };
 
+enum class Body { kNone, kJson, kStreamed };
+
 struct Route {
   std::string_view method;
-  std::string_view pattern;  // "{id}" stands for one segment
+  std::string_view pattern;  // "{name}" stands for one segment; at most one in a pattern
   Endpoint endpoint;
   Access access;
-  bool takes_body = false;
+  Body body = Body::kNone;
 };
 
 std::span<const Route> Routes();
 
 struct RouteMatch {
   const Route* route = nullptr;
-  std::string id;  // what "{id}" stood for
+  std::string id;  // what "{name}" stood for, percent-decoded
 };
 
 // kNotFound, or kMethodNotAllowed with Allow. HEAD is served where GET is.

@@ -46,6 +46,7 @@ class Api final : public ApiServer {
   void Stop() override {
     handlers_.RefuseAll();
     if (http_) http_->Stop();
+    handlers_.Stop();
     pool_.Stop();
     if (socket_inode_ != 0 && InodeAtPath() == socket_inode_) ::unlink(socket_path_.c_str());
     socket_inode_ = 0;

@@ -11,23 +11,148 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/crypto/crypto.h"
+#include "base/digest.h"
 #include "base/io.h"
 
 namespace caisson::api {
 
 Result<std::vector<ImageSummary>> FakeImages::ListImages(queue::TenantId) {
-  return std::vector<ImageSummary>{{.reference = "docker.io/library/busybox:1",
-                                    .digest = "sha256:" + std::string(64, 'a'),
-                                    .compressed_bytes = 700,
-                                    .unpacked_bytes = 2100,
-                                    .layers = 1,
-                                    .pulled_at = 1'700'000'000'123,
-                                    .warnings = {"2 device nodes skipped"}}};
+  return std::vector<ImageSummary>{Details().summary};
 }
 
 Result<std::string> FakeImages::NormaliseReference(const std::string& text) {
   if (text.find(' ') != std::string::npos) return Fail(ErrorCode::kInvalid, "a space cannot be in an image reference");
   return "docker.io/library/" + text + ":latest";
+}
+
+ImageDetails FakeImages::Details() {
+  ImageDetails details;
+  details.summary = {.reference = std::string(kImage),
+                     .digest = "sha256:" + std::string(64, 'a'),
+                     .compressed_bytes = 700,
+                     .unpacked_bytes = 2100,
+                     .layers = 1,
+                     .pulled_at = 1'700'000'000'123,
+                     .warnings = {"2 device nodes skipped"}};
+  details.config = {.architecture = "amd64", .os = "linux", .command = {"sh"}, .env = {"PATH=/bin"}};
+  details.layers = {{.digest = "sha256:" + std::string(64, 'b'),
+                     .diff_id = "sha256:" + std::string(64, 'c'),
+                     .compressed_bytes = 700,
+                     .unpacked_bytes = 2100,
+                     .entries = 12}};
+  details.signature = "not-required";
+  return details;
+}
+
+void FakeImages::Note(std::string call) {
+  const std::lock_guard lock(mutex);
+  calls.push_back(std::move(call));
+}
+
+Result<void> FakeImages::Find(const std::string& image) const {
+  if (image == kImage || image == Details().summary.digest) return {};
+  return Fail(ErrorCode::kNotFound, "there is no image {}", image);
+}
+
+Result<ImageDetails> FakeImages::Pull(const Tenant& tenant, const std::string& reference, PullPolicy policy,
+                                      const LongCall& call) {
+  Note(fmt::format("pull {} {} {}", tenant.name, reference, static_cast<int>(policy)));
+  if (pull) return pull(call);
+  return Details();
+}
+
+Result<ImageDetails> FakeImages::Inspect(const Tenant&, const std::string& image) {
+  TRY(Find(image));
+  return Details();
+}
+
+Result<void> FakeImages::Remove(const Tenant& tenant, const std::string& image) {
+  TRY(Find(image));
+  Note(fmt::format("remove {} {}", tenant.name, image));
+  return {};
+}
+
+Result<ImageVerdict> FakeImages::Verify(const Tenant&, const std::string& image, bool repair, const LongCall&) {
+  TRY(Find(image));
+  return ImageVerdict{.image = Details().summary,
+                      .layers = {{.digest = "sha256:" + std::string(64, 'b'),
+                                  .verdict = repair ? LayerVerdict::kRepaired : LayerVerdict::kDamaged,
+                                  .detail = "etc/passwd changed"}}};
+}
+
+Result<void> FakeImages::Export(const Tenant&, const std::string& image,
+                                const std::function<Result<void>(std::string_view)>& sink, const LongCall& call) {
+  TRY(Find(image));
+  if (export_image) return export_image(sink, call);
+  return sink("a tar archive");
+}
+
+Result<CollectReport> FakeImages::Collect(bool all) {
+  return CollectReport{.images = all ? 3U : 1U, .layers = 2, .bytes = 4096};
+}
+
+Result<bool> FakeImages::HasUpload(const Tenant&, const std::string& digest) {
+  const std::lock_guard lock(mutex);
+  return blobs.contains(digest);
+}
+
+class FakeImages::Upload final : public BlobUpload {
+ public:
+  Upload(FakeImages& images, std::string digest) : images_(images), digest_(std::move(digest)) {}
+  ~Upload() override {
+    const std::lock_guard lock(images_.mutex);
+    if (!finished_) ++images_.dropped_uploads;
+  }
+  Result<void> Write(std::string_view bytes) override {
+    if (images_.on_write) TRY(images_.on_write(bytes));
+    const std::lock_guard lock(images_.mutex);
+    images_.received += bytes;
+    return {};
+  }
+  Result<void> Finish() override {
+    const std::lock_guard lock(images_.mutex);
+    const std::string bytes = std::exchange(images_.received, {});
+    if (digest_ != Sha256Of(bytes).ToString()) return Fail(ErrorCode::kInvalid, "the bytes have another digest");
+    images_.blobs[digest_] = bytes;
+    finished_ = true;
+    return {};
+  }
+
+ private:
+  FakeImages& images_;
+  const std::string digest_;
+  bool finished_ = false;
+};
+
+Result<std::unique_ptr<BlobUpload>> FakeImages::StartUpload(const Tenant&, const std::string& digest) {
+  if (!Digest::Parse(digest)) return Fail(ErrorCode::kInvalid, "that is no digest");
+  return std::make_unique<Upload>(*this, digest);
+}
+
+Result<ImportOutcome> FakeImages::Import(const Tenant&, const ImportRequest& request, const LongCall&) {
+  if (request.manifest == "{}") return ImportOutcome{.image = Details()};
+  return ImportOutcome{.missing = {"sha256:" + std::string(64, 'd')}};
+}
+
+Result<std::vector<RegistryLogin>> FakeRegistries::ListLogins(const Tenant& tenant) {
+  std::vector<RegistryLogin> list;
+  for (const auto& [key, credential] : logins)
+    if (key.first == tenant.name) list.push_back({key.second, credential.username, 1'700'000'000'123});
+  return list;
+}
+
+Result<RegistryLogin> FakeRegistries::PutLogin(const Tenant& tenant, const std::string& registry,
+                                               const RegistryCredential& credential) {
+  if (registry.find(' ') != std::string::npos) return Fail(ErrorCode::kInvalid, "that is no registry");
+  logins[{tenant.name, registry}] = credential;
+  return RegistryLogin{registry, credential.username, 1'700'000'000'123};
+}
+
+Result<void> FakeRegistries::DeleteLogin(const Tenant& tenant, const std::string& registry) {
+  if (logins.erase({tenant.name, registry}) == 0)
+    return Fail(ErrorCode::kNotFound, "there is no login for {}", registry);
+  return {};
 }
 
 std::optional<PullProgress> FakeJobs::Progress(const queue::JobId&) { return progress; }
@@ -74,7 +199,7 @@ void ApiTest::StartServer(uint64_t max_body_bytes, uint32_t admin_gid) {
                                   .max_body_bytes = max_body_bytes,
                                   .admin_gid = admin_gid,
                                   .version = "1.2.3"},
-                                 {store_.get(), logs_.get(), &images_, &jobs_, &node_});
+                                 {store_.get(), logs_.get(), &images_, &jobs_, &node_, &registries_});
   ASSERT_TRUE(server) << server.error().message;
   server_ = *std::move(server);
   store_->SetListener([this](const queue::JobId& id, queue::JobState state) { server_->OnJobChanged(id, state); });

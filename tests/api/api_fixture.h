@@ -23,10 +23,52 @@
 
 namespace caisson::api {
 
+// Holds one image that every tenant may use; what its calls do beyond that, a test says.
 class FakeImages : public ImagesPort {
  public:
   Result<std::vector<ImageSummary>> ListImages(queue::TenantId tenant) override;
   Result<std::string> NormaliseReference(const std::string& text) override;
+  Result<ImageDetails> Pull(const Tenant& tenant, const std::string& reference, PullPolicy policy,
+                            const LongCall& call) override;
+  Result<ImageDetails> Inspect(const Tenant& tenant, const std::string& image) override;
+  Result<void> Remove(const Tenant& tenant, const std::string& image) override;
+  Result<ImageVerdict> Verify(const Tenant& tenant, const std::string& image, bool repair,
+                              const LongCall& call) override;
+  Result<void> Export(const Tenant& tenant, const std::string& image,
+                      const std::function<Result<void>(std::string_view)>& sink, const LongCall& call) override;
+  Result<CollectReport> Collect(bool all) override;
+  Result<bool> HasUpload(const Tenant& tenant, const std::string& digest) override;
+  Result<std::unique_ptr<BlobUpload>> StartUpload(const Tenant& tenant, const std::string& digest) override;
+  uint64_t max_blob_bytes() const override { return 64 << 20; }
+  Result<ImportOutcome> Import(const Tenant& tenant, const ImportRequest& request, const LongCall& call) override;
+
+  static ImageDetails Details();
+  static constexpr std::string_view kImage = "docker.io/library/busybox:1";
+
+  std::function<Result<ImageDetails>(const LongCall&)> pull;  // in place of an image at once
+  std::function<Result<void>(const std::function<Result<void>(std::string_view)>&, const LongCall&)> export_image;
+  std::function<Result<void>(std::string_view)> on_write;  // of an upload, before it is kept
+
+  std::mutex mutex;
+  std::map<std::string, std::string> blobs;  // guarded by mutex, as are these: finished uploads
+  std::vector<std::string> calls;            // "pull default busybox if-missing"
+  std::string received;                      // of the upload under way
+  int dropped_uploads = 0;
+
+ private:
+  class Upload;
+  void Note(std::string call);
+  Result<void> Find(const std::string& image) const;
+};
+
+class FakeRegistries : public RegistriesPort {
+ public:
+  Result<std::vector<RegistryLogin>> ListLogins(const Tenant& tenant) override;
+  Result<RegistryLogin> PutLogin(const Tenant& tenant, const std::string& registry,
+                                 const RegistryCredential& credential) override;
+  Result<void> DeleteLogin(const Tenant& tenant, const std::string& registry) override;
+
+  std::map<std::pair<std::string, std::string>, RegistryCredential> logins;  // tenant, registry
 };
 
 class FakeJobs : public JobsPort {
@@ -82,6 +124,7 @@ class ApiTest : public ::testing::Test {
   std::unique_ptr<queue::JobStore> store_;
   std::unique_ptr<queue::LogStore> logs_;
   FakeImages images_;
+  FakeRegistries registries_;
   FakeJobs jobs_;
   FakeNode node_;
   std::unique_ptr<ApiServer> server_;

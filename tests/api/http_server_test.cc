@@ -9,6 +9,7 @@
 
 #include "api/listener.h"
 #include "api/problem.h"
+#include "api/request_parser.h"
 #include "tests/api/api_fixture.h"
 
 namespace caisson::api {
@@ -42,11 +43,37 @@ class SilentBody : public BodyStream {
   std::string_view KeepAlive() const override { return ": ping\n\n"; }
 };
 
+// Counts a streamed body; destroyed without its end, it was cut.
+class CountingSink : public BodySink {
+ public:
+  explicit CountingSink(std::atomic<int>& cut) : cut_(cut) {}
+  ~CountingSink() override { cut_ += !finished_; }
+  std::optional<Response> Write(std::string_view bytes) override {
+    largest_ = std::max(largest_, bytes.size());
+    count_ += bytes.size();
+    return std::nullopt;
+  }
+  Response Finish() override {
+    finished_ = true;
+    Response response;
+    response.content_type = "text/plain";
+    response.body = fmt::format("{} in pieces of at most {}", count_, largest_);
+    return response;
+  }
+
+ private:
+  std::atomic<int>& cut_;
+  size_t count_ = 0;
+  size_t largest_ = 0;
+  bool finished_ = false;
+};
+
 // Answers with what it got.
 class EchoService : public HttpService {
  public:
   Plan Begin(const Request& request) override {
     if (request.path == "/quick") return {Text("quick"), 0};
+    if (request.path == "/sink") return {std::nullopt, 10 << 20, true};
     return {std::nullopt, 1000};
   }
   std::optional<Response> Admit(Request& request) override {
@@ -61,7 +88,12 @@ class EchoService : public HttpService {
     if (request.path == "/silent") response.stream = std::make_shared<SilentBody>();
     return response;
   }
+  tl::expected<std::unique_ptr<BodySink>, Response> OpenBody(const Request&) override {
+    return std::make_unique<CountingSink>(cut);
+  }
   void Answered(const Request&, int) override {}
+
+  std::atomic<int> cut{0};
 
   std::barrier<> meeting{64};
 
@@ -195,6 +227,35 @@ TEST_F(HttpServerTest, SlowHeadersEndIn408AndSlowBodiesToo) {
   body.Send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
   EXPECT_THAT(body.ReadToEnd(), StartsWith("HTTP/1.1 408 "));
   EXPECT_EQ(Connect().ReadToEnd(), "");  // nothing sent, nothing said
+}
+
+TEST_F(HttpServerTest, StreamedBodyGoesOnInBoundedPieces) {
+  auto connection = Connect();
+  connection.Send("POST /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n" + std::string(5'000'000, 'x'));
+  const std::string answer = connection.ReadResponse();
+  EXPECT_THAT(answer, HasSubstr("5000000 in pieces of at most "));
+  const size_t largest = std::stoul(answer.substr(answer.rfind(' ')));
+  EXPECT_LE(largest, (256U << 10) + kMaxInputBytes);
+  EXPECT_GE(largest, 256U << 10);
+  connection.Send(Get("/after"));
+  EXPECT_TRUE(connection.ReadResponse().ends_with("GET /after "));
+}
+
+TEST_F(HttpServerTest, StreamedBodyThatComesTooSlowlyIs408) {
+  Start({.body_time = milliseconds(50)});
+  auto connection = Connect();
+  connection.Send("POST /sink HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc");
+  EXPECT_THAT(connection.ReadToEnd(), StartsWith("HTTP/1.1 408 "));
+  server_->Stop();
+  EXPECT_EQ(service_.cut, 1);
+}
+
+TEST_F(HttpServerTest, StreamedBodyThatIsBrokenIs400) {
+  auto connection = Connect();
+  connection.Send("POST /sink HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n");
+  EXPECT_THAT(connection.ReadToEnd(), StartsWith("HTTP/1.1 400 Bad Request"));
+  server_->Stop();
+  EXPECT_EQ(service_.cut, 1);
 }
 
 TEST_F(HttpServerTest, IdleConnectionIsClosed) {

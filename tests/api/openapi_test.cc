@@ -8,6 +8,7 @@
 #include <set>
 #include <sstream>
 
+#include "api/image_view.h"
 #include "api/problem.h"
 #include "api/router.h"
 #include "tests/api/api_fixture.h"
@@ -86,14 +87,33 @@ TEST_F(LiveAnswersTest, HaveExactlyTheDescribedFields) {
   EXPECT_EQ(KeysOf(ParseOrFail(Unix("POST", "/v1/tokens").body)), PropertiesOf("Token"));
   Json invalid = ParseOrFail(Unix("POST", "/v1/jobs", "{}").body);
   std::set<std::string> keys = KeysOf(invalid);
-  keys.insert("limits");  // of `unenforceable` only
+  keys.insert("limits");   // of `unenforceable` only
+  keys.insert("missing");  // of an import's `conflict` only
   EXPECT_EQ(keys, PropertiesOf("Problem"));
+}
+
+TEST_F(LiveAnswersTest, ImagesAndRegistriesHaveExactlyTheDescribedFields) {
+  const std::string image = "/v1/images/sha256:" + std::string(64, 'a');
+  const Json details = ParseOrFail(Unix("GET", image).body);
+  EXPECT_EQ(KeysOf(details), PropertiesOf("ImageDetails"));
+  EXPECT_EQ(KeysOf(*details.Find("config")), PropertiesOf("ImageConfig"));
+  EXPECT_EQ(KeysOf(details.ArrayOrEmpty("layers")[0]), PropertiesOf("ImageLayer"));
+  const Json verdict = ParseOrFail(Unix("POST", image + "/verify").body);
+  EXPECT_EQ(KeysOf(verdict), PropertiesOf("ImageVerdict"));
+  EXPECT_EQ(KeysOf(verdict.ArrayOrEmpty("layers")[0]), PropertiesOf("LayerVerdict"));
+  EXPECT_EQ(KeysOf(ParseOrFail(Unix("POST", "/v1/images/gc").body)), PropertiesOf("CollectReport"));
+  const Json progress = PullProgressView({.layers = {{.digest = "sha256:1"}}});
+  EXPECT_EQ(KeysOf(progress), PropertiesOf("PullProgress"));
+  EXPECT_EQ(KeysOf(progress.ArrayOrEmpty("layers")[0]), PropertiesOf("LayerProgress"));
+  const Json login = ParseOrFail(Unix("PUT", "/v1/registries/ghcr.io", R"({"username":"u","password":"p"})").body);
+  EXPECT_EQ(KeysOf(login), PropertiesOf("RegistryLogin"));
+  EXPECT_EQ(KeysOf(ParseOrFail(Unix("GET", "/v1/registries").body)), PropertiesOf("RegistryLoginList"));
 }
 
 // The fields of a request that the document names are taken, and the parser names no other.
 TEST_F(LiveAnswersTest, RequestsHaveExactlyTheDescribedFields) {
-  const auto known = [this](const std::string& path, const std::string& body) {
-    const Json problem = ParseOrFail(Unix("POST", path, body).body);
+  const auto known = [this](const std::string& path, const std::string& body, const std::string& method = "POST") {
+    const Json problem = ParseOrFail(Unix(method, path, body).body);
     std::set<std::string> names;
     for (const Json& error : problem.ArrayOrEmpty("errors")) {
       const std::string detail = error.StringOr("detail", "");
@@ -108,6 +128,11 @@ TEST_F(LiveAnswersTest, RequestsHaveExactlyTheDescribedFields) {
   EXPECT_EQ(known("/v1/jobs", R"({"image":"a","resources":{"?":1}})"), PropertiesOf("ResourcesRequest"));
   EXPECT_EQ(known("/v1/jobs/000000000000000000000000/cancel", R"({"?":1})"), PropertiesOf("CancelRequest"));
   EXPECT_EQ(known("/v1/tokens", R"({"?":1})"), PropertiesOf("TokenRequest"));
+  EXPECT_EQ(known("/v1/images/pull", R"({"?":1})"), PropertiesOf("PullRequest"));
+  EXPECT_EQ(known("/v1/images/import", R"({"?":1})"), PropertiesOf("ImportRequest"));
+  EXPECT_EQ(known("/v1/images/gc", R"({"?":1})"), PropertiesOf("CollectRequest"));
+  EXPECT_EQ(known("/v1/images/a/verify", R"({"?":1})"), PropertiesOf("VerifyRequest"));
+  EXPECT_EQ(known("/v1/registries/a", R"({"?":1})", "PUT"), PropertiesOf("RegistryCredential"));
 }
 
 TEST_F(LiveAnswersTest, DocumentIsServed) {

@@ -8,6 +8,7 @@
 
 #include <memory>
 
+#include "base/crypto/crypto.h"
 #include "tests/api/api_fixture.h"
 
 namespace caisson::api {
@@ -108,6 +109,14 @@ TEST_F(TlsTest, FilesThatDoNotFitAreRefusedAtStart) {
   EXPECT_THAT(start("/missing.pem", tls_key_), HasSubstr("/missing.pem"));
   EXPECT_THAT(start(tls_cert_, tls_cert_), HasSubstr("TLS key"));
   EXPECT_EQ(start(tls_cert_, tls_key_), "started");
+}
+
+TEST_F(TlsTest, TakesUploadsPieceByPiece) {
+  const std::string token = NewToken();
+  const std::string bytes(3'000'000, 'x');
+  const HttpResponse response = Tcp("PUT", "/v1/blobs/" + Sha256Of(bytes).ToString(), token, bytes);
+  EXPECT_EQ(response.status, 201) << response.body;
+  EXPECT_EQ(images_.blobs.size(), 1U);
 }
 
 }  // namespace
