@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/mount.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -108,6 +109,8 @@ constexpr int kAllowedCalls[] = {
     SCMP_SYS(fchown), SCMP_SYS(fchownat), SCMP_SYS(fchmod), SCMP_SYS(utimensat), SCMP_SYS(fsetxattr),
     SCMP_SYS(fgetxattr), SCMP_SYS(flistxattr), SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(sync_file_range),
     SCMP_SYS(fcntl),
+    // between the threads of an unpacking
+    SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(eventfd2), SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
     // memory and threads of libc
     SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(futex), SCMP_SYS(getrandom),
     SCMP_SYS(clock_gettime), SCMP_SYS(sched_yield), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask),
@@ -133,6 +136,13 @@ Result<void> InstallSeccomp() {
     TRY(CheckSeccomp(
         ::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)),
         "allow memory"));
+  // Threads, as pthread_create asks for them, and no process: a child could outlive its parent's report. clone3 hides
+  // its flags from a filter; without it libc takes clone.
+  constexpr uint64_t kThread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                               CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+  TRY(CheckSeccomp(::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_EQ, kThread)),
+                   "allow threads"));
+  TRY(CheckSeccomp(::seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0), "deny clone3"));
   // A FIFO, or overlayfs' whiteout: 0:0 is no device.
   TRY(CheckSeccomp(::seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(mknodat), 1,
                                       SCMP_A2(SCMP_CMP_MASKED_EQ, S_IFMT, S_IFIFO)),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/worker/decoder.h"
 
+#include <poll.h>
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
@@ -48,6 +49,12 @@ class Feed {
   std::string_view view_;
 };
 
+// For a decoder that inflates into memory of its own.
+void Exchange(std::string& output, std::string& buffer) {
+  buffer.resize(kOutputBytes);  // the first time round
+  std::swap(output, buffer);
+}
+
 class PlainDecoder : public Decoder {
  public:
   PlainDecoder(LayerInput& input, std::string first) : feed_(input, std::move(first)) {}
@@ -56,6 +63,10 @@ class PlainDecoder : public Decoder {
     const std::string_view piece = feed_.view();
     feed_.Use(piece.size());
     return piece;
+  }
+  void MoveTo(std::string& buffer, std::string_view piece) override {
+    buffer.resize(std::max(buffer.size(), piece.size()));
+    piece.copy(buffer.data(), piece.size());
   }
 
  private:
@@ -95,6 +106,8 @@ class ZlibDecoder : public Decoder {
     }
     return std::string_view(output_).substr(0, output_.size() - stream_.avail_out);
   }
+
+  void MoveTo(std::string& buffer, std::string_view) override { Exchange(output_, buffer); }
 
  private:
   Feed feed_;
@@ -140,6 +153,8 @@ class IsalDecoder : public Decoder {
     output_was_full_ = state_->avail_out == 0;
     return std::string_view(output_).substr(0, output_.size() - state_->avail_out);
   }
+
+  void MoveTo(std::string& buffer, std::string_view) override { Exchange(output_, buffer); }
 
  private:
   // The reserved bits of a gzip header must be zero (RFC 1952, 2.3.1.2): zlib refuses others, ISA-L does not look.
@@ -190,6 +205,8 @@ class ZstdDecoder : public Decoder {
     return std::string_view(output_).substr(0, out.pos);
   }
 
+  void MoveTo(std::string& buffer, std::string_view) override { Exchange(output_, buffer); }
+
  private:
   Feed feed_;
   ZSTD_DStream* stream_;
@@ -222,7 +239,16 @@ std::string_view NameOf(Compression compression) {
 LayerInput::LayerInput(int fd, uint64_t limit, size_t piece_bytes)
     : fd_(fd), limit_(limit), buffer_(piece_bytes, '\0') {}
 
+Result<void> LayerInput::WaitForBytes() const {
+  pollfd fds[] = {{fd_, POLLIN, 0}, {stop_, POLLIN, 0}};
+  while (::poll(fds, 2, -1) < 0)
+    if (errno != EINTR) return FailErrno(errno, "wait for the layer");
+  if (fds[1].revents != 0) return Fail(ErrorCode::kCancelled, "the unpacking has ended");
+  return {};
+}
+
 Result<std::string_view> LayerInput::Next() {
+  if (stop_ >= 0) TRY(WaitForBytes());
   ssize_t got;
   do {
     got = ::read(fd_, buffer_.data(), buffer_.size());

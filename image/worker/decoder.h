@@ -25,10 +25,14 @@ class LayerInput {
   // Exactly `size` bytes before the first Next().
   Result<std::string> ReadExactly(size_t size);
   void SetLimit(uint64_t limit) { limit_ = limit; }
+  // Next() gives kCancelled once `stop` (borrowed, -1 for none) is readable, even while it waits for bytes.
+  void SetStop(int stop) { stop_ = stop; }
   uint64_t bytes_read() const { return bytes_read_; }
 
  private:
+  Result<void> WaitForBytes() const;
   int fd_;
+  int stop_ = -1;
   uint64_t limit_;
   uint64_t bytes_read_ = 0;
   std::string buffer_;
@@ -39,6 +43,9 @@ class Decoder {
   virtual ~Decoder() = default;
   // Empty at the end of the stream. The view dies with the next call.
   virtual Result<std::string_view> Next() = 0;
+  // Brings `piece`, what the last Next() gave, to the front of `buffer`: by exchanging memory where it is the decoder's
+  // own, else by copying. `buffer` is one that came out of here, or empty.
+  virtual void MoveTo(std::string& buffer, std::string_view piece) = 0;
 };
 
 // Looks at the first bytes: kInvalid when they are not what `expected` says.

@@ -1,26 +1,146 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/worker/layer_stream.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include "base/check.h"
 #include "image/layer/limits.h"
 
 namespace caisson::image {
 
-Result<std::string_view> LayerStream::Next() {
-  const std::string_view piece = TRY(decoder_->Next());
-  bytes_ += piece.size();
-  if (bytes_ > kMaxUnpackedBytes)
+Result<std::unique_ptr<LayerStream>> LayerStream::Start(std::unique_ptr<Decoder> decoder, LayerInput& input) {
+  Fd stop(::eventfd(0, EFD_CLOEXEC));
+  if (!stop) return FailErrno(errno, "make an event");
+  std::unique_ptr<LayerStream> stream(new LayerStream(std::move(decoder), input, std::move(stop)));
+  TRY(stream->StartThreads());
+  return stream;
+}
+
+LayerStream::LayerStream(std::unique_ptr<Decoder> decoder, LayerInput& input, Fd stop)
+    : decoder_(std::move(decoder)), input_(input), stop_(std::move(stop)) {
+  input_.SetStop(stop_.get());
+}
+
+Result<void> LayerStream::StartThreads() {
+  try {
+    inflating_ = std::thread([this] { Inflate(); });
+    hashing_ = std::thread([this] { Hash(); });
+  } catch (const std::system_error& error) {
+    return FailErrno(error.code().value(), "start a thread");
+  }
+  return {};
+}
+
+LayerStream::~LayerStream() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+  changed_.notify_all();
+  const uint64_t one = 1;
+  CHECK(::write(stop_.get(), &one, sizeof one) == sizeof one);
+  for (std::thread* thread : {&inflating_, &hashing_})
+    if (thread->joinable()) thread->join();
+  input_.SetStop(-1);
+}
+
+// ---- The other threads ------------------------------------------------------------------------------------------
+
+void LayerStream::Inflate() {
+  uint64_t total = 0;
+  for (;;) {
+    Piece* piece = nullptr;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return stopped_ || inflated_ - std::min(hashed_, taken_) < kPieces; });
+      if (stopped_) return;
+      piece = &pieces_[inflated_ % kPieces];
+    }
+    Result<bool> more = InflateOne(*piece, total);
+    {
+      const std::lock_guard lock(mutex_);
+      if (more && *more) {
+        ++inflated_;
+      } else {
+        ended_ = true;
+        if (!more) error_ = std::move(more).error();
+      }
+    }
+    changed_.notify_all();
+    if (!more || !*more) return;
+  }
+}
+
+Result<bool> LayerStream::InflateOne(Piece& piece, uint64_t& total) {
+  const std::string_view bytes = TRY(decoder_->Next());
+  if (bytes.empty()) return false;
+  total += bytes.size();
+  if (total > kMaxUnpackedBytes)
     return Fail(ErrorCode::kTooLarge, "the layer unpacks to more than {} bytes", kMaxUnpackedBytes);
-  if (bytes_ > kRatioFreeBytes && bytes_ / kMaxRatio > input_.bytes_read())
+  if (total > kRatioFreeBytes && total / kMaxRatio > input_.bytes_read())
     return Fail(ErrorCode::kTooLarge, "the layer swells to more than {} times its size", kMaxRatio);
-  sha256_.Update(piece);
-  TRY(headers_.Feed(piece));
-  return piece;
+  piece.size = bytes.size();
+  decoder_->MoveTo(piece.buffer, bytes);
+  return true;
+}
+
+void LayerStream::Hash() {
+  for (;;) {
+    const Piece* piece = nullptr;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return stopped_ || ended_ || hashed_ < inflated_; });
+      if (stopped_ || hashed_ == inflated_) return;
+      piece = &pieces_[hashed_ % kPieces];
+    }
+    sha256_.Update(piece->view());
+    {
+      const std::lock_guard lock(mutex_);
+      ++hashed_;
+    }
+    changed_.notify_all();
+  }
+}
+
+// ---- The owner's ------------------------------------------------------------------------------------------------
+
+Result<std::string_view> LayerStream::Next() {
+  const Piece* piece = nullptr;
+  {
+    std::unique_lock lock(mutex_);
+    if (holds_piece_) {
+      ++taken_;
+      holds_piece_ = false;
+      changed_.notify_all();
+    }
+    changed_.wait(lock, [this] { return ended_ || taken_ < inflated_; });
+    if (taken_ == inflated_) {
+      if (error_) return tl::unexpected(*error_);
+      return std::string_view();
+    }
+    piece = &pieces_[taken_ % kPieces];
+    holds_piece_ = true;
+  }
+  bytes_ += piece->size;
+  TRY(headers_.Feed(piece->view()));
+  return piece->view();
 }
 
 Result<void> LayerStream::Drain() {
   while (!TRY(Next()).empty()) {
   }
   return headers_.Finish();
+}
+
+Digest LayerStream::TakeDigest() {
+  CHECK(hashing_.joinable());
+  hashing_.join();
+  return std::move(sha256_).Finish();
 }
 
 }  // namespace caisson::image

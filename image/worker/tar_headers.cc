@@ -196,7 +196,7 @@ Result<void> TarHeaders::OnBlock(std::string_view block) {
 }
 
 Result<void> TarHeaders::OnHeader(std::string_view block) {
-  TRY(CheckChecksum(block));
+  TRY_IN(Position(), CheckChecksum(block));
   const std::string_view magic = Raw(block, kMagic);
   if (magic != kUstarMagic && magic != kGnuMagic && !IsAllZero(magic)) return Refuse("unknown kind of tar archive");
   if (magic == kUstarMagic && Raw(block, kStarTrailer) == std::string_view("tar\0", 4))
@@ -208,9 +208,14 @@ Result<void> TarHeaders::OnHeader(std::string_view block) {
   return {};
 }
 
+std::string TarHeaders::Position() const {
+  return last_name_.empty() ? "the first entry" : fmt::format("behind entry \"{}\"", EscapeForLog(last_name_, 120));
+}
+
 // The name as the block has it, or as an extended header has said it.
 std::string TarHeaders::NameIn(std::string_view block) const {
-  if (const auto path = pax_.find("path"); path != pax_.end()) return path->second;
+  for (const char* key : {"GNU.sparse.name", "path"})
+    if (const auto name = pax_.find(key); name != pax_.end()) return name->second;
   if (has_long_name_) return long_name_;
   const std::string_view prefix = Raw(block, kMagic) == kUstarMagic ? Text(block, kPrefix) : std::string_view();
   return std::string(prefix) + (prefix.empty() ? "" : "/") + std::string(Text(block, kName));
@@ -321,6 +326,7 @@ Result<void> TarHeaders::ReadEntry(std::string_view block, char type) {
   if (entry.size > kMaxUnpackedBytes || stored > kMaxUnpackedBytes)
     return Fail(ErrorCode::kTooLarge, "it claims {} bytes, over the limit of {}", std::max(entry.size, stored),
                 kMaxUnpackedBytes);
+  last_name_ = entry.path;
   entries_.push_back(std::move(entry));
   ForgetMetadata();
   if (type == 'S' && block[kGnuMoreMapOffset] != 0) {

@@ -45,6 +45,8 @@ class TarHeaders {
   Result<void> Finish() const;
   // The next entry in order, if its header has passed.
   bool Take(TarEntry& entry);
+  // Where the reader stands, for the text of a refusal: behind which entry.
+  std::string Position() const;
 
  private:
   static constexpr size_t kBlock = 512;
@@ -77,6 +79,7 @@ class TarHeaders {
   std::vector<std::pair<std::string, std::string>> xattrs_;
   uint32_t dropped_attributes_ = 0;
   std::deque<TarEntry> entries_;
+  std::string last_name_;
 };
 
 }  // namespace caisson::image

@@ -53,11 +53,13 @@ class Archive {
     const int result = archive_read_next_header(archive_.get(), &entry);
     if (result == ARCHIVE_EOF) return nullptr;
     warned_ = result == ARCHIVE_WARN;
-    if (result != ARCHIVE_OK && !warned_) return Failure("read header");
+    if (result == ARCHIVE_OK || warned_) return entry;
+    if (error_) return Failure("read header");
+    return tl::unexpected(Failure("read header").value().Context(NextEntry()));
     return entry;
   }
   bool warned() const { return warned_; }
-  std::string Warning() const { return EscapeForLog(archive_error_string(archive_.get()) ?: "unknown", 120); }
+  std::string Warning() const { return EscapeForLog(archive_error_string(archive_.get()) ?: "damaged", 120); }
   struct Piece {
     std::string_view data;
     uint64_t offset = 0;
@@ -92,6 +94,11 @@ class Archive {
     if (ended_)
       if (Result<void> whole = stream_.headers().Finish(); !whole) return tl::unexpected(std::move(whole).error());
     return Fail(ErrorCode::kInvalid, "tar archive: {}: {}", what, Warning());
+  }
+  // libarchive names no entry: it is the one whose header has passed our reader and not yet come out of libarchive.
+  std::string NextEntry() {
+    if (TarEntry next; stream_.headers().Take(next)) return "entry " + Quoted(next.path);
+    return stream_.headers().Position();
   }
 
   struct Free {
@@ -150,9 +157,7 @@ class Unpacker {
 
   Result<UnpackReport> Run() {
     TRY(archive_.Open());
-    std::string last;
-    while (archive_entry* theirs =
-               TRY_IN(last.empty() ? "the first entry" : "behind entry " + Quoted(last), archive_.NextHeader())) {
+    while (archive_entry* theirs = TRY(archive_.NextHeader())) {
       TarEntry entry;
       if (!stream_.headers().Take(entry) || !Agree(entry, theirs))
         return Refuse(entry, "its header can be read in two ways");
@@ -160,7 +165,6 @@ class Unpacker {
       if (++report_.entries > kMaxEntries)
         return Fail(ErrorCode::kTooLarge, "the layer has more than {} entries", kMaxEntries);
       TRY(Apply(entry, entry.sparse ? MappedBytes(theirs, entry.size) : entry.size));
-      last = std::move(entry.path);
     }
     TRY(stream_.Drain());
     if (TarEntry left; stream_.headers().Take(left)) return Refuse(left, "it stands behind the end of the archive");
@@ -312,8 +316,9 @@ Result<UnpackReport> UnpackLayer(int input, int out) {
   LayerInput layer(input, kMaxLayerBytes);
   const UnpackOrder order = TRY(DecodeUnpackOrder(TRY(layer.ReadExactly(kUnpackOrderBytes))));
   layer.SetLimit(order.compressed_bytes);
-  LayerStream stream(TRY(OpenDecoder(order.compression, layer)), layer);
-  UnpackReport report = TRY(Unpacker(stream, out).Run());
+  const std::unique_ptr<LayerStream> stream =
+      TRY(LayerStream::Start(TRY(OpenDecoder(order.compression, layer)), layer));
+  UnpackReport report = TRY(Unpacker(*stream, out).Run());
   if (layer.bytes_read() != order.compressed_bytes)
     return Fail(ErrorCode::kInvalid, "the layer ends after {} of {} bytes", layer.bytes_read(), order.compressed_bytes);
   return report;

@@ -4,6 +4,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -117,6 +118,7 @@ int RunWorker(int argc, char** argv) {
     return kUnfit;
   }
   ::prctl(PR_SET_NAME, "caisson-worker");  // run by descriptor, an older kernel names it by the number
+  ::mallopt(M_ARENA_MAX, 1);               // the threads of an unpacking hardly allocate: no heap for each
   WarmUp();
   if (Result<void> confined = ConfineWorker(); !confined) {
     const Error error = std::move(confined).error().Context("confine the store worker");

@@ -28,7 +28,7 @@ constexpr rlim_t kAddressBytes = 1 << 30;
 constexpr rlim_t kCpuSeconds = 600;
 constexpr rlim_t kFileBytes = 64ULL << 30;
 constexpr rlim_t kOpenFiles = 65536;  // a merge walks all its layers at once, one a layer and directory level
-constexpr rlim_t kProcesses = 64;
+constexpr rlim_t kProcesses = 8;      // three threads unpack
 
 Limits CgroupLimits() {
   Limits limits;
