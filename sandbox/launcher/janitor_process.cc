@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <map>
 #include <vector>
 
@@ -20,33 +21,95 @@ class JanitorLoop {
 
   void Run() {
     for (;;) {
-      Result<std::optional<Packet>> packet = ReceivePacket(channel_, Waiting::kBlock);
-      if (!packet || !*packet || (*packet)->bytes.size() != sizeof(JanitorOrder)) return;
-      JanitorOrder order;
-      std::memcpy(&order, (*packet)->bytes.data(), sizeof order);
-      if (order.verb == JanitorVerb::kHold) {
-        held_[order.ticket] = std::move((*packet)->descriptors);
-        continue;
-      }
-      Fd file;
-      const Result<void> result = Do(order, (*packet)->descriptors, file);
-      if (!Answer(order.ticket, result, file)) return;
+      if (!Receive() || (!waiting_.empty() && !Serve())) return;
     }
   }
 
  private:
-  Result<void> Do(const JanitorOrder& order, const std::vector<Fd>& descriptors, Fd& file) {
+  struct Received {
+    JanitorOrder order;
+    std::vector<Fd> descriptors;
+  };
+
+  // Takes in whatever orders are there; waits for one only when there is nothing else to do. False at the end.
+  bool Receive() {
+    for (;;) {
+      const bool idle = waiting_.empty() && unmeasured_.empty();
+      Result<std::optional<Packet>> packet = ReceivePacket(channel_, idle ? Waiting::kBlock : Waiting::kReturn);
+      if (!packet) return false;
+      if (!*packet) {
+        if (idle) return false;
+        if (waiting_.empty()) MeasureOne();
+        return true;
+      }
+      if ((*packet)->bytes.size() != sizeof(JanitorOrder)) return false;
+      Received received{{}, std::move((*packet)->descriptors)};
+      std::memcpy(&received.order, (*packet)->bytes.data(), sizeof received.order);
+      waiting_.push_back(std::move(received));
+    }
+  }
+
+  // The next order, or as many commits as stand in a row. False when nobody takes the answer.
+  bool Serve() {
+    if (waiting_.front().order.verb == JanitorVerb::kCommit) return ServeCommits();
+    Received received = std::move(waiting_.front());
+    waiting_.pop_front();
+    if (received.order.verb == JanitorVerb::kHold) {
+      held_[received.order.ticket] = std::move(received.descriptors);
+      return true;
+    }
+    Fd file;
+    const Result<void> result = Do(received.order, file);
+    return Answer(received.order.ticket, result, file);
+  }
+
+  bool ServeCommits() {
+    std::vector<uint64_t> tickets;
+    std::vector<LayerCommit> commits;
+    for (; !waiting_.empty() && waiting_.front().order.verb == JanitorVerb::kCommit; waiting_.pop_front()) {
+      const JanitorOrder& order = waiting_.front().order;
+      Result<std::vector<std::string>> opaque =
+          waiting_.front().descriptors.empty()
+              ? Fail(ErrorCode::kInternal, "the list of opaque directories did not arrive")
+              : protocol::ReadStrings(waiting_.front().descriptors[0].get(), order.opaque_count);
+      if (!opaque) {
+        if (!Answer(order.ticket, tl::unexpected(opaque.error()), Fd())) return false;
+        continue;
+      }
+      tickets.push_back(order.ticket);
+      commits.push_back({WorkOf(order), LayerOf(order), *std::move(opaque)});
+    }
+    if (commits.empty()) return true;
+    const std::vector<Result<void>> results = CommitLayers(store_, commits);
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (!Answer(tickets[i], results[i], Fd())) return false;
+      if (results[i]) unmeasured_.push_back(commits[i].name);
+    }
+    return true;
+  }
+
+  // For people and for the order of clean-up: nobody waits, and what fails is done when somebody lists the layers.
+  void MeasureOne() {
+    (void)NoteSize(store_.layers, unmeasured_.front());
+    unmeasured_.pop_front();
+  }
+
+  static std::string WorkOf(const JanitorOrder& order) {
+    return std::string(order.work, ::strnlen(order.work, sizeof order.work));
+  }
+  static LayerName LayerOf(const JanitorOrder& order) {
     LayerName name;
     std::copy(std::begin(order.layer), std::end(order.layer), name.bytes.begin());
-    const std::string work(order.work, ::strnlen(order.work, sizeof order.work));
+    return name;
+  }
+
+  Result<void> Do(const JanitorOrder& order, Fd& file) {
+    const LayerName name = LayerOf(order);
+    const std::string work = WorkOf(order);
     switch (order.verb) {
       case JanitorVerb::kHold: break;
       case JanitorVerb::kDrop: held_.erase(order.ticket); break;  // by now the last reference: this unmounts
-      case JanitorVerb::kCommit: {
-        if (descriptors.empty()) return Fail(ErrorCode::kInternal, "the list of opaque directories did not arrive");
-        const auto opaque = TRY(protocol::ReadStrings(descriptors[0].get(), order.opaque_count));
-        return CommitLayer(store_, work, name, opaque);
-      }
+      case JanitorVerb::kCommit: break;                           // together with others
       case JanitorVerb::kRetire: return RetireLayer(store_, name, work);
       case JanitorVerb::kRemove: return RemoveTree(store_.tmp, work);
       case JanitorVerb::kSweep: return SweepTmp(store_.tmp, work);
@@ -76,6 +139,8 @@ class JanitorLoop {
 
   int channel_;
   StoreDirectories store_;
+  std::deque<Received> waiting_;
+  std::deque<LayerName> unmeasured_;  // committed and not measured yet
   std::map<uint64_t, std::vector<Fd>> held_;
 };
 

@@ -21,8 +21,8 @@ namespace caisson::sandbox {
 namespace {
 
 constexpr char kOpaqueAttribute[] = "trusted.overlay.opaque";
-// A layer's size on disk, on its root directory: measured once, at commit, as a layer never changes. A job cannot see
-// or set attributes of this class.
+// A layer's size on disk, on its root directory: measured once, as a layer never changes, and after the commit, since
+// nobody waits for it. A job cannot see or set attributes of this class.
 constexpr char kSizeAttribute[] = "trusted.caisson.bytes";
 // Trees deeper than this are handled all the same, but with a bounded number of open directories.
 constexpr size_t kMaxOpenDepth = 100;
@@ -128,11 +128,12 @@ Result<uint64_t> Measure(int parent, const std::string& name, size_t depth) {
   return bytes;
 }
 
-Result<void> NoteSize(int tmp, const std::string& work, int layer) {
-  const std::string text = std::to_string(TRY(Measure(tmp, work, 0)));
+Result<uint64_t> MeasureAndNote(int layers, const std::string& name, int layer) {
+  const uint64_t bytes = TRY(Measure(layers, name, 0));
+  const std::string text = std::to_string(bytes);
   if (::fsetxattr(layer, kSizeAttribute, text.data(), text.size(), 0) != 0)
     return FailErrno(errno, "set {}", kSizeAttribute);
-  return {};
+  return bytes;
 }
 
 bool Exists(int directory, const std::string& name) {
@@ -142,21 +143,56 @@ bool Exists(int directory, const std::string& name) {
 
 }  // namespace
 
-Result<void> CommitLayer(StoreDirectories store, const std::string& work, const LayerName& name,
-                         std::span<const std::string> opaque_directories) {
+namespace {
+
+bool IsCommitted(StoreDirectories store, const LayerCommit& commit) {
+  return !Exists(store.tmp, commit.work) && Exists(store.layers, commit.name.hex());
+}
+
+Result<void> PrepareCommit(StoreDirectories store, const LayerCommit& commit) {
+  const Fd layer = TRY(OpenBeneath(store.tmp, commit.work, O_RDONLY | O_DIRECTORY));
+  return SetOpaque(layer.get(), commit.opaque_directories);
+}
+
+Result<void> Rename(StoreDirectories store, const LayerCommit& commit) {
+  const std::string name = commit.name.hex();
+  if (::renameat2(store.tmp, commit.work.c_str(), store.layers, name.c_str(), RENAME_NOREPLACE) == 0) return {};
+  if (errno == EEXIST) return RemoveTree(store.tmp, commit.work);
+  return FailErrno(errno, "move layer {} into the store", name);
+}
+
+}  // namespace
+
+std::vector<Result<void>> CommitLayers(StoreDirectories store, std::span<const LayerCommit> commits) {
+  std::vector<Result<void>> results(commits.size());
   // Renamed by a janitor that died before it could say so.
-  if (!Exists(store.tmp, work) && Exists(store.layers, name.hex())) return {};
-  {
-    const Fd layer = TRY(OpenBeneath(store.tmp, work, O_RDONLY | O_DIRECTORY));
-    TRY(SetOpaque(layer.get(), opaque_directories));
-    TRY(NoteSize(store.tmp, work, layer.get()));
-    if (::syncfs(layer.get()) != 0) return FailErrno(errno, "sync layer {}", name.hex());
+  std::vector<bool> done(commits.size());
+  for (size_t i = 0; i < commits.size(); ++i) {
+    done[i] = IsCommitted(store, commits[i]);
+    if (!done[i]) results[i] = PrepareCommit(store, commits[i]);
   }
-  if (::renameat2(store.tmp, work.c_str(), store.layers, name.hex().c_str(), RENAME_NOREPLACE) != 0) {
-    if (errno == EEXIST) return RemoveTree(store.tmp, work);
-    return FailErrno(errno, "move layer {} into the store", name.hex());
-  }
-  if (::fsync(store.layers) != 0) return FailErrno(errno, "sync the layer store");
+  const auto for_each = [&](auto step) {
+    for (size_t i = 0; i < commits.size(); ++i)
+      if (!done[i] && results[i]) results[i] = step(commits[i]);
+  };
+  // From here on every file of every layer is on the disk.
+  const int sync_error = ::syncfs(store.tmp) == 0 ? 0 : errno;
+  for_each([&](const LayerCommit& commit) -> Result<void> {
+    if (sync_error != 0) return FailErrno(sync_error, "sync layer {}", commit.name.hex());
+    return Rename(store, commit);
+  });
+  const int parent_error = ::fsync(store.layers) == 0 ? 0 : errno;
+  for_each([&](const LayerCommit&) -> Result<void> {
+    if (parent_error != 0) return FailErrno(parent_error, "sync the layer store");
+    return {};
+  });
+  return results;
+}
+
+Result<void> NoteSize(int layers, const LayerName& name) {
+  const Fd layer = TRY(OpenBeneath(layers, name.hex(), O_RDONLY | O_DIRECTORY));
+  if (::fgetxattr(layer.get(), kSizeAttribute, nullptr, 0) > 0) return {};
+  TRY(MeasureAndNote(layers, name.hex(), layer.get()));
   return {};
 }
 
@@ -196,7 +232,11 @@ Result<std::vector<StoredLayer>> ListLayers(int layers) {
     StoredLayer layer{*parsed, 0, false};
     char text[24];
     const ssize_t length = ::fgetxattr(directory.get(), kSizeAttribute, text, sizeof text);
-    if (length > 0) std::from_chars(text, text + length, layer.bytes);
+    if (length > 0) {
+      std::from_chars(text, text + length, layer.bytes);
+    } else if (const Result<uint64_t> bytes = MeasureAndNote(layers, name, directory.get()); bytes) {
+      layer.bytes = *bytes;
+    }
     stored.push_back(layer);
   }
   return stored;

@@ -22,8 +22,18 @@ struct StoreDirectories {  // borrowed
 
 // tmp/`work` becomes layers/`name`: opaque attributes, syncfs, rename, fsync of the parent. A layer of that name that
 // is there already is kept, and the new directory removed. May be repeated after a crash at any point.
-Result<void> CommitLayer(StoreDirectories store, const std::string& work, const LayerName& name,
-                         std::span<const std::string> opaque_directories);
+struct LayerCommit {
+  std::string work;
+  LayerName name;
+  std::vector<std::string> opaque_directories;
+};
+// Those that wait together share one syncfs and one fsync, which cost the same for one as for many. One result each,
+// in order: what is wrong with one is no trouble of the others. A crash in between leaves each where it was or where
+// it should be, its contents on the disk before its name.
+std::vector<Result<void>> CommitLayers(StoreDirectories store, std::span<const LayerCommit> commits);
+
+// Notes a layer's size with it, once. Whoever finds none there can do it later.
+Result<void> NoteSize(int layers, const LayerName& name);
 
 // layers/`name` becomes tmp/`work`, from where a crash cannot bring it back.
 Result<void> RetireLayer(StoreDirectories store, const LayerName& name, const std::string& work);
@@ -34,7 +44,7 @@ Result<void> RemoveTree(int directory, const std::string& name);
 // Removes whatever in tmp/ does not begin with `run`: leftovers of a launcher that was killed.
 Result<void> SweepTmp(int tmp, const std::string& run);
 
-// Names and sizes; in_use is for the launcher to fill in.
+// Names and sizes, which are noted where they are not yet; in_use is for the launcher to fill in.
 Result<std::vector<StoredLayer>> ListLayers(int layers);
 
 }  // namespace caisson::sandbox
