@@ -2,6 +2,7 @@
 #include "tests/image/scripted_registry.h"
 
 #include <arpa/inet.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -156,15 +157,30 @@ void ScriptedRegistry::Serve(int connection) {
     script = script_;
   }
   std::optional<ScriptedAnswer> scripted = script ? script(request) : std::nullopt;
-  const ScriptedAnswer answer = scripted ? *std::move(scripted) : Usual(request);
-  std::string text = fmt::format("HTTP/1.1 {} Scripted\r\nConnection: close\r\n", answer.status);
-  for (const auto& [name, value] : answer.headers) text += name + ": " + value + "\r\n";
-  if (!answer.endless) text += fmt::format("Content-Length: {}\r\n", answer.body.size());
-  bool sent = Send(connection, text + "\r\n");
-  if (sent && request.method != "HEAD")
-    sent = Send(connection, std::string_view(answer.body).substr(0, answer.cut_after));
-  while (sent && answer.endless && request.method != "HEAD" && !stopping_) sent = Send(connection, answer.body);
+  Give(connection, request, scripted ? *std::move(scripted) : Usual(request));
   ::shutdown(connection, SHUT_RDWR);
+}
+
+void ScriptedRegistry::Give(int connection, const ScriptedRequest& request, const ScriptedAnswer& answer) {
+  const bool has_body = request.method != "HEAD";
+  std::string text = answer.raw;
+  if (text.empty() && answer.status != 0) {
+    text = fmt::format("HTTP/1.1 {} Scripted\r\nConnection: close\r\n", answer.status);
+    for (const auto& [name, value] : answer.headers) text += name + ": " + value + "\r\n";
+    if (!answer.endless) text += fmt::format("Content-Length: {}\r\n", answer.body.size());
+    text += "\r\n";
+  }
+  bool sent = Send(connection, text);
+  std::string_view body = has_body ? std::string_view(answer.body).substr(0, answer.cut_after) : "";
+  while (sent && answer.drip && !body.empty() && !stopping_) {
+    ::poll(nullptr, 0, 100);
+    sent = Send(connection, body.substr(0, 1));
+    body.remove_prefix(1);
+  }
+  if (sent) sent = Send(connection, body);
+  while (sent && answer.endless && has_body && !stopping_) sent = Send(connection, answer.body);
+  char ignored = 0;
+  if (sent && answer.hang) ::recv(connection, &ignored, 1, 0);  // until the client has had enough
 }
 
 Digest PutImage(ScriptedRegistry& registry, const std::string& tag, const ScriptedImage& image) {

@@ -32,6 +32,9 @@ struct ScriptedAnswer {
   std::string body = {};
   bool endless = false;         // the body again and again, no Content-Length
   size_t cut_after = SIZE_MAX;  // closes after so many bytes of the body
+  std::string raw = {};         // these bytes in place of an answer; then the connection ends
+  bool hang = false;            // then keeps the connection open and silent; with status 0 from the first byte on
+  bool drip = false;            // the body byte by byte, some 10 a second
 };
 
 class ScriptedRegistry {
@@ -62,6 +65,7 @@ class ScriptedRegistry {
   };
   void AcceptLoop();
   void Serve(int connection);
+  void Give(int connection, const ScriptedRequest& request, const ScriptedAnswer& answer);
 
   Fd listener_;
   int port_ = 0;
