@@ -4,7 +4,9 @@
 // tested with image/ and in integration/.
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -66,10 +68,45 @@ void LookAtLayers() {
   Report("layers " + NamesIn("layers"));
   Report("first " + NamesIn("layers/0"));
   Report("write " + std::to_string(MakeFile("layers/0/new", "x")));
+  Report("out " + std::to_string(MakeFile("out/new", "x")));
   const int remounted = mount(nullptr, "layers/0", nullptr, MS_REMOUNT | MS_BIND, nullptr);
   Report("remount " + std::to_string(remounted != 0 ? -errno : 0));
   const int unmounted = umount2("layers/0", MNT_DETACH);
   Report("unmount " + std::to_string(unmounted != 0 ? -errno : 0));
+}
+
+// Leaves a process behind that goes on writing into the layer.
+int Linger() {
+  if (MakeTree() != 0) return 1;
+  const int file = open("out/late", O_WRONLY | O_CREAT | O_APPEND, 0644);
+  if (fork() == 0) {
+    setsid();
+    for (;;) (void)!write(file, "late\n", 5);
+  }
+  // The child has begun once the file grows.
+  struct stat info {};
+  while (fstat(file, &info) == 0 && info.st_size == 0) sched_yield();
+  return 0;
+}
+
+// As many threads or processes as it gets.
+void Multiply() {
+  int made = 0;
+  while (made < 1000 && fork() >= 0) ++made;  // children multiply too
+  Report("made " + std::to_string(made));
+  for (;;) pause();
+}
+
+void Flood() {
+  for (;;) Report("one more line of a report without end");
+}
+
+void Swell() {
+  for (;;) {
+    void* memory = mmap(nullptr, 16 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (memory == MAP_FAILED) break;
+  }
+  Report("memory ended with " + std::to_string(errno));
 }
 
 // Into a file that is complete once it has its name.
@@ -120,6 +157,10 @@ __attribute__((constructor(101))) void BeAnother(int argc, char** argv, char**) 
   const std::string order(input, got > 0 ? static_cast<size_t>(got) : 0);
   Report(std::string("verb ") + argv[1]);
   if (order == "tree") _exit(MakeTree());
+  if (order == "linger") _exit(Linger());
+  if (order == "flood") Flood();
+  if (order == "swell") Swell();
+  if (order == "multiply") Multiply();
   if (order == "look") Look();
   if (order == "layers") LookAtLayers();
   if (order == "hang") pause();

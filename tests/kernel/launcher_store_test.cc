@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "base/io.h"
 #include "tests/kernel/launcher_host.h"
@@ -136,6 +137,100 @@ TEST_F(LauncherStoreTest, OnlyAnEndedAndSuccessfulWorkerCanBeCommitted) {
   ASSERT_TRUE(client->DiscardWorker(failing.handle));
   WaitForEmptyTmp();
   EXPECT_THAT(NamesIn(layers()), IsEmpty());
+}
+
+TEST_F(LauncherStoreTest, CommitsThatWaitTogetherEachGetTheirOwnAnswer) {
+  Start();
+  std::vector<WorkerHandle> workers;
+  for (int i = 0; i < 6; ++i) workers.push_back(Unpacked());
+  const std::string bad[] = {"link/deeper"}, good[] = {"kept"};
+  std::vector<Result<void>> results(workers.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < workers.size(); ++i)
+    threads.emplace_back(
+        [&, i] { results[i] = client->CommitLayer(workers[i], Name(static_cast<uint8_t>(i)), i == 2 ? bad : good); });
+  for (std::thread& thread : threads) thread.join();
+  for (size_t i = 0; i < workers.size(); ++i) EXPECT_EQ(results[i].has_value(), i != 2) << i;
+  EXPECT_EQ(NamesIn(layers()).size(), workers.size() - 1);
+  EXPECT_EQ(Opaque(layers() + "/" + Name(5).hex() + "/kept"), "y");
+  for (const StoredLayer& layer : *client->ListLayers()) EXPECT_GT(layer.bytes, 4096U);
+  EXPECT_TRUE(client->CommitLayer(workers[2], Name(2), good));
+  WaitForEmptyTmp();
+}
+
+TEST_F(LauncherStoreTest, NothingOfAWorkerWritesIntoItsLayerAfterItsEnd) {
+  Start();
+  const Worker worker = StartWorker("linger");
+  EXPECT_EQ(events.WaitForWorker(worker.handle).wait_status, 0);
+  EXPECT_THAT(Descendants(), IsEmpty());
+  ASSERT_TRUE(client->CommitLayer(worker.handle, Name(1), {}));
+  const std::string late = layers() + "/" + Name(1).hex() + "/late";
+  const auto size = fs::file_size(late);
+  EXPECT_GT(size, 0U);
+  std::this_thread::yield();
+  EXPECT_EQ(fs::file_size(late), size);
+}
+
+TEST_F(LauncherStoreTest, AWorkerThatReportsWithoutEndIsHeldUpAndEndedWithoutHarm) {
+  Start();
+  const Worker worker = StartWorker("flood");
+  EXPECT_EQ(PeekAtLeast(worker.report.get(), 1).substr(0, 12), "verb unpack\n");
+  const WorkerHandle honest = Unpacked();  // beside it
+  EXPECT_TRUE(client->CommitLayer(honest, Name(1), {}));
+  ASSERT_TRUE(client->DiscardWorker(worker.handle));
+  EXPECT_EQ(events.WaitForWorker(honest).wait_status, 0);
+  WaitForEmptyTmp();
+  EXPECT_THAT(NamesIn(layers()), ElementsAre(Name(1).hex()));
+}
+
+TEST_F(LauncherStoreTest, AWorkersMemoryIsLimited) {
+  Start();
+  const Worker worker = StartWorker("swell");
+  const WorkerExit exit = events.WaitForWorker(worker.handle);
+  const std::string report = ReadToEnd(worker.report.get());
+  EXPECT_TRUE(report.find("memory ended with " + std::to_string(ENOMEM)) != std::string::npos ||
+              exit.wait_status == 128 + SIGKILL)  // by its cgroup, where that has limits
+      << report;
+}
+
+TEST_F(LauncherStoreTest, AWorkerCannotMultiply) {
+  Start();
+  const Worker worker = StartWorker("multiply");
+  EXPECT_THAT(PeekAtLeast(worker.report.get(), 13), HasSubstr("verb unpack\n"));
+  EXPECT_TRUE(Eventually([&] { return PeekAtLeast(worker.report.get(), 13).find("made ") != std::string::npos; }));
+  EXPECT_THAT(Descendants().size(), ::testing::Le(8U));
+  ASSERT_TRUE(client->DiscardWorker(worker.handle));
+  WaitForEmptyTmp();
+  EXPECT_THAT(Descendants(), IsEmpty());
+}
+
+TEST_F(LauncherStoreTest, VerifyAndExportSeeNothingThatTheyCouldWrite) {
+  Start();
+  std::string path;
+  const LayerName layer = MakeLayer(2, path);
+  for (const WorkerVerb verb : {WorkerVerb::kVerify, WorkerVerb::kExport}) {
+    const Worker worker = StartWorker("layers", verb, std::span(&layer, 1));
+    EXPECT_EQ(events.WaitForWorker(worker.handle).wait_status, 0);
+    const std::string report = ReadToEnd(worker.report.get());
+    EXPECT_THAT(report, HasSubstr(verb == WorkerVerb::kVerify ? "verb verify\n" : "verb export\n"));
+    EXPECT_THAT(report, HasSubstr("write -" + std::to_string(EROFS)));
+    EXPECT_THAT(report, HasSubstr("out -" + std::to_string(EROFS)));
+    ASSERT_TRUE(client->DiscardWorker(worker.handle));
+  }
+  WaitForEmptyTmp();
+}
+
+TEST_F(LauncherStoreTest, ALayerThatAWorkerReadsCannotBeRemoved) {
+  Start();
+  std::string path;
+  const LayerName layer = MakeLayer(2, path);
+  const Worker worker = StartWorker("hang", WorkerVerb::kExport, std::span(&layer, 1));
+  EXPECT_EQ(CodeOf(client->RemoveLayer(layer)), ErrorCode::kConflict);
+  ASSERT_TRUE(client->KillWorker(worker.handle));
+  events.WaitForWorker(worker.handle);
+  EXPECT_TRUE(client->RemoveLayer(layer));
+  ASSERT_TRUE(client->DiscardWorker(worker.handle));
+  WaitForEmptyTmp();
 }
 
 TEST_F(LauncherStoreTest, AWorkerIsKilledAtItsDeadline) {
