@@ -14,6 +14,7 @@ Result<std::string> NormaliseLayerPath(std::string_view raw) {
   if (raw.size() > kMaxPathBytes) return refuse("is too long");
   if (raw.find('\0') != std::string_view::npos) return refuse("contains a NUL byte");
   if (raw.front() == '/') return refuse("is absolute");
+  constexpr std::string_view kWhiteoutPrefix = ".wh.";
   std::string path;
   size_t depth = 0;
   while (!raw.empty()) {
@@ -21,7 +22,8 @@ Result<std::string> NormaliseLayerPath(std::string_view raw) {
     raw.remove_prefix(std::min(name.size() + 1, raw.size()));
     if (name.empty() || name == ".") continue;
     if (name == "..") return Fail(ErrorCode::kInvalid, "path \"{}\" contains \"..\"", EscapeForLog(path + "/..", 120));
-    if (name.size() > kMaxNameBytes)
+    // A whiteout's name never reaches the disk, and what it hides may have the longest name there is.
+    if (name.size() > kMaxNameBytes + (name.starts_with(kWhiteoutPrefix) ? kWhiteoutPrefix.size() : 0))
       return Fail(ErrorCode::kInvalid, "name \"{}\" is longer than {} bytes", EscapeForLog(name, 120), kMaxNameBytes);
     if (++depth > kMaxPathDepth)
       return Fail(ErrorCode::kInvalid, "path \"{}\" is deeper than {} names", EscapeForLog(path, 120), kMaxPathDepth);

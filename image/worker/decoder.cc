@@ -122,7 +122,7 @@ class IsalDecoder : public Decoder {
   IsalDecoder(LayerInput& input, std::string first)
       : feed_(input, std::move(first)), state_(std::make_unique<inflate_state>()), output_(kOutputBytes, '\0') {
     isal_inflate_init(state_.get());
-    state_->crc_flag = ISAL_GZIP;
+    BeginMember();
   }
 
   Result<std::string_view> Next() override {
@@ -138,15 +138,14 @@ class IsalDecoder : public Decoder {
       if (member_done_) {
         if (static_cast<uint8_t>(feed_.view()[0]) != 0x1f) return Trailing("gzip");
         isal_inflate_reset(state_.get());
-        state_->crc_flag = ISAL_GZIP;
-        member_done_ = false;
-        header_seen_ = 0;
+        BeginMember();
       }
       started_ = true;
       TRY(CheckFlags());
       state_->next_in = const_cast<uint8_t*>(Bytes(feed_.view()));
       state_->avail_in = static_cast<uint32_t>(feed_.view().size());
-      if (isal_inflate(state_.get()) != ISAL_DECOMP_OK) return Damaged("gzip");
+      if (!header_done_) TRY(ReadHeader());
+      if (header_done_ && isal_inflate(state_.get()) != ISAL_DECOMP_OK) return Damaged("gzip");
       feed_.Use(feed_.view().size() - state_->avail_in);
       member_done_ = state_->block_state == ISAL_BLOCK_FINISH;
     }
@@ -157,6 +156,21 @@ class IsalDecoder : public Decoder {
   void MoveTo(std::string& buffer, std::string_view) override { Exchange(output_, buffer); }
 
  private:
+  void BeginMember() {
+    isal_gzip_header_init(&header_);
+    state_->crc_flag = ISAL_GZIP_NO_HDR_VER;  // no header before the data, but a checksum behind it
+    header_done_ = member_done_ = false;
+    header_seen_ = 0;
+  }
+
+  // isal_inflate() could read the header too, but forgets the header's flags when it comes in pieces.
+  Result<void> ReadHeader() {
+    const int result = isal_read_gzip_header(state_.get(), &header_);
+    if (result != ISAL_DECOMP_OK && result != ISAL_END_INPUT) return Damaged("gzip");
+    header_done_ = result == ISAL_DECOMP_OK;
+    return {};
+  }
+
   // The reserved bits of a gzip header must be zero (RFC 1952, 2.3.1.2): zlib refuses others, ISA-L does not look.
   Result<void> CheckFlags() {
     constexpr size_t kFlagsOffset = 3;
@@ -168,7 +182,9 @@ class IsalDecoder : public Decoder {
 
   Feed feed_;
   std::unique_ptr<inflate_state> state_;
+  isal_gzip_header header_{};
   std::string output_;
+  bool header_done_ = false;
   bool member_done_ = false;
   bool started_ = false;
   bool output_was_full_ = false;

@@ -54,9 +54,9 @@ class Archive {
     if (result == ARCHIVE_EOF) return nullptr;
     warned_ = result == ARCHIVE_WARN;
     if (result == ARCHIVE_OK || warned_) return entry;
-    if (error_) return Failure("read header");
-    return tl::unexpected(Failure("read header").value().Context(NextEntry()));
-    return entry;
+    const bool ours = error_.has_value();  // and says itself where
+    Error failure = Failure("read header").value();
+    return tl::unexpected(ours ? std::move(failure) : std::move(failure).Context(NextEntry()));
   }
   bool warned() const { return warned_; }
   std::string Warning() const { return EscapeForLog(archive_error_string(archive_.get()) ?: "damaged", 120); }
