@@ -177,6 +177,68 @@ Result<Json> ApiClient::Post(const std::string& path, std::string body, const st
   return ParseAnswer(Perform(request), endpoint_);
 }
 
+Result<Json> ApiClient::Ask(const std::string& method, const std::string& path, std::optional<std::string> body) {
+  HttpRequest request = Prepare(path);
+  request.method = method;
+  request.silence_timeout = seconds(0);
+  if (body) request.headers.emplace_back("Content-Type", "application/json");
+  request.body = std::move(body);
+  Result<HttpResponse> response = Perform(request);
+  if (response && response->status == 204) return Json();
+  return ParseAnswer(std::move(response), endpoint_);
+}
+
+Result<bool> ApiClient::Exists(const std::string& path) {
+  HttpRequest request = Prepare(path);
+  request.method = "HEAD";
+  const Result<HttpResponse> response = Perform(request);
+  if (response) return true;
+  if (response.error().code == ErrorCode::kNotFound) return false;
+  return tl::unexpected(response.error());
+}
+
+Result<void> ApiClient::Upload(const std::string& path, uint64_t size,
+                               const std::function<Result<size_t>(std::span<char>)>& read) {
+  HttpRequest request = Prepare(path);
+  request.method = "PUT";
+  request.silence_timeout = seconds(0);
+  request.headers.emplace_back("Content-Type", "application/octet-stream");
+  request.read_body = read;
+  request.body_bytes = size;
+  TRY(Perform(request));
+  return {};
+}
+
+Result<void> ApiClient::Download(const std::string& path, const std::function<Result<void>(std::string_view)>& sink) {
+  HttpRequest request = Prepare(path);
+  request.silence_timeout = seconds(0);
+  bool begun = false;
+  request.on_body = [&](std::string_view bytes) {
+    begun = true;
+    return sink(bytes);
+  };
+  const Result<HttpResponse> response = http_.Perform(request);
+  if (response && response->status / 100 != 2)
+    return tl::unexpected(ToError(response->status, response->Header("content-type"), response->body));
+  if (response) return {};
+  const Error& error = response.error();
+  if (error.code != ErrorCode::kUnavailable) return tl::unexpected(error);
+  if (!begun) return tl::unexpected(Unreachable(error));
+  return Fail(ErrorCode::kCorrupt, "the daemon broke it off (its log has the reason): {}", Printable(error.message));
+}
+
+Result<void> ApiClient::PostForEvents(const std::string& path, std::string body, const SseParser::Sink& sink) {
+  HttpRequest request = Prepare(path);
+  request.method = "POST";
+  request.headers.emplace_back("Content-Type", "application/json");
+  request.headers.emplace_back("Accept", "text/event-stream");
+  request.body = std::move(body);
+  SseParser parser;
+  request.on_body = [&](std::string_view bytes) { return parser.Feed(bytes, sink); };
+  TRY(Perform(request));
+  return {};
+}
+
 Result<void> ApiClient::Stream(const std::string& path, const std::optional<std::string>& last_event_id,
                                const SseParser::Sink& sink, const std::function<void()>& heard) {
   HttpRequest request = Prepare(path);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -46,6 +47,18 @@ class ApiClient {
   // same. kCancelled once *cancelled, where given.
   Result<Json> Get(const std::string& path, const std::atomic<bool>* cancelled = nullptr);
   Result<Json> Post(const std::string& path, std::string body, const std::atomic<bool>* cancelled = nullptr);
+  // For calls that take as long as a registry or a disk takes: no time-out. `method` is POST, PUT or DELETE; the answer
+  // is null where there is none (204).
+  Result<Json> Ask(const std::string& method, const std::string& path, std::optional<std::string> body);
+  // HEAD: false for 404.
+  Result<bool> Exists(const std::string& path);
+  // PUT with a body of `size` bytes that `read` gives piece by piece.
+  Result<void> Upload(const std::string& path, uint64_t size,
+                      const std::function<Result<size_t>(std::span<char>)>& read);
+  // GET of any size, piece by piece to `sink`. kCorrupt when it broke off after the first byte.
+  Result<void> Download(const std::string& path, const std::function<Result<void>(std::string_view)>& sink);
+  // POST whose answer is a stream of events, until `sink` fails or the server ends the stream.
+  Result<void> PostForEvents(const std::string& path, std::string body, const SseParser::Sink& sink);
 
   // The events of a log stream, from after `last_event_id`, until `sink` fails or the server ends the stream.
   // `heard` runs whenever anything came, heartbeats too.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every command but `run`, and the dispatch over all of them.
+// The dispatch over all commands.
 #pragma once
 
 #include "cli/console.h"

@@ -55,6 +55,7 @@ Json Resources(const JobRequest& request) {
 Result<std::string> ToBody(const JobRequest& request, const std::optional<std::string>& payload) {
   Json body = Json::MakeObject();
   body.Set("image", TRY(Text(request.image, "image")));
+  if (request.pull) body.Set("pull", *request.pull);
   if (!request.command.empty()) body.Set("command", TRY(TextArray(request.command, "argument")));
   if (request.entrypoint) body.Set("entrypoint", TRY(TextArray({*request.entrypoint}, "entrypoint")));
   if (!request.env.empty()) body.Set("env", TRY(TextObject(request.env, "--env")));

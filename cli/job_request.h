@@ -16,6 +16,7 @@ namespace caisson::cli {
 
 struct JobRequest {
   std::string image;
+  std::optional<std::string> pull;        // the policy
   std::vector<std::string> command;       // empty: the image's
   std::optional<std::string> entrypoint;  // one program; its arguments are the command
   std::vector<std::pair<std::string, std::string>> env;

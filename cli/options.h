@@ -38,14 +38,56 @@ struct CancelCommand {
   std::optional<uint32_t> grace_seconds;
 };
 struct ListImagesCommand {};
+struct PullImageCommand {
+  std::string reference;
+  std::string policy = "always";
+  std::string progress = "auto";  // "auto", "plain", "json", "none"
+};
+struct InspectImageCommand {
+  std::string image;
+};
+struct RemoveImagesCommand {
+  std::vector<std::string> images;
+};
+struct CollectImagesCommand {
+  bool all = false;
+};
+struct VerifyImageCommand {
+  std::string image;
+  bool repair = false;
+};
+struct ExportImageCommand {
+  std::string image;
+  std::string output;  // a file; empty for standard output
+};
+struct ImportImageCommand {
+  std::string path;
+  std::string name;  // --name: what it shall be called; empty: as the archive says
+  std::string ref;   // --ref: which of several images
+  std::string temporary_directory;
+};
+struct LoginCommand {
+  std::string registry;  // HOST[/PREFIX]
+  std::string username;
+  bool password_stdin = false;
+  bool from_docker = false;
+  std::map<std::string, std::string> environment;  // where the user's own configuration is, and for its helpers
+};
+struct LogoutCommand {
+  std::string registry;
+};
+struct ListLoginsCommand {};
 struct CreateTokenCommand {
   std::string tenant;
 };
 struct DoctorCommand {};
 struct VersionCommand {};
 
-using Command = std::variant<RunCommand, ListJobsCommand, ShowJobCommand, ShowLogsCommand, CancelCommand,
-                             ListImagesCommand, CreateTokenCommand, DoctorCommand, VersionCommand>;
+using Command =
+    std::variant<RunCommand, ListJobsCommand, ShowJobCommand, ShowLogsCommand, CancelCommand, ListImagesCommand,
+                 PullImageCommand, InspectImageCommand, RemoveImagesCommand, CollectImagesCommand, VerifyImageCommand,
+                 ExportImageCommand, ImportImageCommand, LoginCommand, LogoutCommand, ListLoginsCommand,
+                 CreateTokenCommand, DoctorCommand, VersionCommand>;
 
 struct Options {
   std::string host;    // --host, else CAISSON_HOST, else the default socket

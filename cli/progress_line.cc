@@ -13,6 +13,7 @@ namespace caisson::cli {
 namespace {
 
 constexpr std::chrono::milliseconds kInterval{500};
+constexpr size_t kBarWidth = 22;
 constexpr size_t kWidth = 79;  // so that the line never wraps: a wrapped one cannot be cleared
 constexpr std::string_view kClearLine = "\r\x1b[K";
 
@@ -25,7 +26,8 @@ std::string ProgressText(const JobView& job) {
   std::string text = "pulling " + Printable(job.image);
   if (job.progress && job.progress->bytes_total > 0) {
     const std::string amount =
-        fmt::format(", {} of {}", FormatSize(job.progress->bytes_done), FormatSize(job.progress->bytes_total));
+        fmt::format(" {} {} of {}", Bar(job.progress->bytes_done, job.progress->bytes_total, kBarWidth),
+                    FormatSize(job.progress->bytes_done), FormatSize(job.progress->bytes_total));
     return Shorten(text, kWidth - amount.size()) + amount;
   }
   return Shorten(text, kWidth);

@@ -119,6 +119,58 @@ std::string RenderImages(const Json& answer, UnixMillis now) {
   return FormatTable({"IMAGE", "DIGEST", "LAYERS", "DOWNLOAD", "SIZE", "AGE"}, rows);
 }
 
+std::string RenderImage(const Json& image, UnixMillis now) {
+  const auto words = [](const Json& json, std::string_view key) {
+    std::vector<std::string> list;
+    for (const Json& word : json.ArrayOrEmpty(key))
+      if (word.AsString()) list.push_back(Printable(*word.AsString()));
+    return list;
+  };
+  const auto text = [](const Json& json, std::string_view key) { return Printable(json.StringOr(key, "")); };
+  const auto size = [](const Json& json, std::string_view key) {
+    return FormatSize(static_cast<uint64_t>(json.IntOr(key, 0)));
+  };
+  const Json none = Json::MakeObject();
+  const Json& config = image.Find("config") ? *image.Find("config") : none;
+  Fields fields;
+  AddText(fields, "Image", text(image, "reference"));
+  AddText(fields, "Digest", text(image, "digest"));
+  AddText(fields, "Index", text(image, "index_digest"));
+  AddText(fields, "Signature", text(image, "signature"));
+  AddText(fields, "Platform", text(config, "os") + "/" + text(config, "architecture"));
+  AddText(fields, "User", text(config, "user"));
+  AddText(fields, "Working dir", text(config, "working_dir"));
+  AddText(fields, "Entrypoint", fmt::format("{}", fmt::join(words(config, "entrypoint"), " ")));
+  AddText(fields, "Command", fmt::format("{}", fmt::join(words(config, "command"), " ")));
+  AddText(fields, "Stop signal", text(config, "stop_signal"));
+  for (const std::string& variable : words(config, "env")) AddText(fields, "Env", variable);
+  AddText(fields, "Download", size(image, "compressed_bytes"));
+  AddText(fields, "Size", size(image, "unpacked_bytes"));
+  AddText(fields, "Pulled", TimeText(image.StringOr("pulled_at", ""), now));
+  for (const std::string& warning : words(image, "warnings")) AddText(fields, "Warning", warning);
+  std::vector<std::vector<std::string>> rows;
+  for (const Json& layer : image.ArrayOrEmpty("layers"))
+    rows.push_back({text(layer, "digest").substr(0, kDigestWidth), size(layer, "compressed_bytes"),
+                    size(layer, "unpacked_bytes"), std::to_string(layer.IntOr("entries", 0))});
+  return FormatFields(fields) + "\n" + FormatTable({"LAYER", "DOWNLOAD", "SIZE", "ENTRIES"}, rows);
+}
+
+std::string RenderVerdict(const Json& verdict) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Json& layer : verdict.ArrayOrEmpty("layers"))
+    rows.push_back({Printable(layer.StringOr("digest", "-")).substr(0, kDigestWidth),
+                    Printable(layer.StringOr("verdict", "-")), OrDash(Printable(layer.StringOr("detail", "")))});
+  return FormatTable({"LAYER", "VERDICT", "DETAIL"}, rows);
+}
+
+std::string RenderLogins(const Json& answer, UnixMillis now) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Json& login : answer.ArrayOrEmpty("items"))
+    rows.push_back({Printable(login.StringOr("registry", "-")), OrDash(Printable(login.StringOr("username", ""))),
+                    Age(login.StringOr("created_at", ""), now)});
+  return FormatTable({"REGISTRY", "USERNAME", "AGE"}, rows);
+}
+
 std::string EpilogueText(const JobView& job) {
   if (job.state == "succeeded" || job.reason == "exited") return {};
   std::string text = fmt::format("job {} {}", Printable(job.id), Printable(job.state));

@@ -17,6 +17,9 @@ std::string ResultText(const JobView& job);
 std::string RenderJobs(const std::vector<JobView>& jobs, UnixMillis now);
 std::string RenderJob(const Json& json, const JobView& job, UnixMillis now);
 std::string RenderImages(const Json& answer, UnixMillis now);
+std::string RenderImage(const Json& image, UnixMillis now);
+std::string RenderVerdict(const Json& verdict);
+std::string RenderLogins(const Json& answer, UnixMillis now);
 
 // One line for `run` about a job that did not simply exit; empty where its status says all.
 std::string EpilogueText(const JobView& job);

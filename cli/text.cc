@@ -114,6 +114,16 @@ std::string FormatTable(const std::vector<std::string>& headings, const std::vec
   return out;
 }
 
+std::string Bar(uint64_t done, uint64_t whole, size_t width) {
+  CHECK(width > 3);
+  const size_t room = width - 2;
+  const double part = whole == 0 ? 1.0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(whole));
+  const auto filled = static_cast<size_t>(part * static_cast<double>(room));
+  std::string bar(filled, '=');
+  if (filled > 0 && filled < room) bar.back() = '>';
+  return "[" + bar + std::string(room - filled, ' ') + "]";
+}
+
 std::string FormatFields(const std::vector<std::pair<std::string, std::string>>& fields) {
   size_t width = 0;
   for (const auto& [name, value] : fields) width = std::max(width, DisplayWidth(name));

@@ -3,6 +3,7 @@
 // and must not move the cursor, recolour the screen or reorder what stands beside them. Pure functions.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,9 @@ std::string Shorten(std::string_view text, size_t width);
 // A table for people: a line of headings, columns as wide as their widest cell and two spaces apart, no trailing
 // blanks. Cells must be Printable already.
 std::string FormatTable(const std::vector<std::string>& headings, const std::vector<std::vector<std::string>>& rows);
+
+// "[====>     ]" of `width` columns. A whole of 0 is as good as done.
+std::string Bar(uint64_t done, uint64_t whole, size_t width);
 
 // "Name:   value" lines for one thing, values lined up.
 std::string FormatFields(const std::vector<std::pair<std::string, std::string>>& fields);

@@ -292,7 +292,7 @@ TEST(ProgressTest, SaysWhatTheJobWaitsFor) {
   EXPECT_EQ(ProgressText(Job(R"("state":"queued")")), "waiting for a free slot");
   EXPECT_EQ(ProgressText(Job(
                 R"("state":"preparing","image":"busybox","progress":{"bytes_done":1048576,"bytes_total":4194304})")),
-            "pulling busybox, 1.0 MiB of 4.0 MiB");
+            "pulling busybox [====>               ] 1.0 MiB of 4.0 MiB");
   EXPECT_EQ(ProgressText(Job(R"("state":"running","image":"busybox")")), "");
   const std::string longest = ProgressText(Job(R"("state":"preparing","image":")" + std::string(300, 'x') +
                                                R"(","progress":{"bytes_done":1,"bytes_total":2})"));
