@@ -18,7 +18,9 @@
 #include "base/io.h"
 #include "base/json/json.h"
 #include "base/log.h"
+#include "daemon/service_credentials.h"
 #include "daemon/service_images.h"
+#include "daemon/service_policy.h"
 #include "daemon/service_ports.h"
 #include "daemon/settings/settings.h"
 #include "executor/launcher_port.h"
@@ -99,11 +101,23 @@ uint64_t MemoryOf(const Settings& settings) {
   return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE)) / 10 * 9;
 }
 
-image::ImageStoreOptions ImageOptions(const Settings& settings, image::StorePort& store) {
-  image::ImageStoreOptions options{.directory = kDataDir, .store = &store};
+image::RegistryTable RegistriesOf(const Settings& settings) {
+  image::RegistryTable registries;
   for (const auto& [host, entry] : settings.registries)
-    options.registries[host] = {.plain_http = entry.plain_http, .ca_file = entry.ca_file};
-  return options;
+    registries[host] = {.plain_http = entry.plain_http,
+                        .ca_file = entry.ca_file,
+                        .client_cert = entry.client_cert,
+                        .client_key = entry.client_key,
+                        .mirrors = entry.mirrors,
+                        .mirror_tags = entry.mirror_tags,
+                        .blocked = entry.blocked};
+  return registries;
+}
+
+// Rights that ended long ago go with the images.
+void PruneRights(queue::JobStore& store) {
+  if (const Result<int> pruned = store.PruneImageGrants(); !pruned)
+    LogWarn("rights_not_pruned", {{"error", pruned.error().message}, {"effect", "tried again later"}});
 }
 
 // Every part of the running service, in the order of their dependencies: destroyed in reverse.
@@ -115,6 +129,8 @@ struct Service {
   std::unique_ptr<queue::LogStore> logs;
   std::unique_ptr<sandbox::LauncherClient> launcher;
   std::unique_ptr<executor::LauncherPort> launcher_port;
+  std::unique_ptr<Credentials> credentials;
+  image::ImagePolicy policy;
   std::unique_ptr<image::ImageStore> images;
   std::unique_ptr<executor::Executor> executor;
   std::unique_ptr<Images> images_port;
@@ -138,6 +154,23 @@ sandbox::LauncherEvents EventsFor(Service& service) {
   };
 }
 
+Result<void> OpenImages(Service& service, const Settings& settings) {
+  service.credentials = TRY(Credentials::Make(*service.store, settings.auth_json, settings.node_key));
+  service.policy = TRY(MakeImagePolicy(settings));
+  service.images = TRY(image::OpenImageStore({
+      .directory = kDataDir,
+      .registries = RegistriesOf(settings),
+      .store = &service.layers,
+      .credentials = service.credentials.get(),
+      .policy = &service.policy,
+      .on_collected = [&store = *service.store] { PruneRights(store); },
+      .gc_high_percent = static_cast<int>(settings.gc_high_percent),
+      .gc_low_percent = static_cast<int>(settings.gc_low_percent),
+      .min_free_bytes = static_cast<uint64_t>(settings.min_free_bytes),
+  }));
+  return {};
+}
+
 Result<void> Start(Service& service, const Settings& settings) {
   const std::string data = kDataDir;
   service.store = TRY_IN(
@@ -149,7 +182,7 @@ Result<void> Start(Service& service, const Settings& settings) {
   service.launcher = TRY(sandbox::LauncherClient::Open(Fd(kChannelFd), EventsFor(service)));
   service.layers.Attach(service.launcher.get());
   service.launcher_port = executor::MakeLauncherPort(*service.launcher);
-  service.images = TRY_IN("open the image store", image::OpenImageStore(ImageOptions(settings, service.layers)));
+  TRY(OpenImages(service, settings));
 
   // Jobs that this node may not run wait for one that may, or for other settings: no attempt of theirs is used up.
   const std::vector<std::string> unenforceable = TRY(UnenforceableLimits(*service.launcher, settings));
@@ -157,11 +190,14 @@ Result<void> Start(Service& service, const Settings& settings) {
   if (slots == 0)
     LogError("jobs_wait", {{"because", "isolation is strict and this host cannot enforce every limit"},
                            {"action", "see caisson doctor, or start with --isolation best-effort"}});
-  service.executor = TRY(executor::Executor::Start({.slots = slots, .memory_bytes = MemoryOf(settings)},
-                                                   {.store = service.store.get(),
-                                                    .logs = service.logs.get(),
-                                                    .images = service.images.get(),
-                                                    .launcher = service.launcher_port.get()}));
+  const image::PullPolicy pull_policy =
+      image::ParsePullPolicy(settings.pull_policy).value_or(image::PullPolicy::kAlways);
+  service.executor =
+      TRY(executor::Executor::Start({.slots = slots, .memory_bytes = MemoryOf(settings), .pull_policy = pull_policy},
+                                    {.store = service.store.get(),
+                                     .logs = service.logs.get(),
+                                     .images = service.images.get(),
+                                     .launcher = service.launcher_port.get()}));
   service.sandbox_exits.Attach(*service.executor);
   service.images_port = std::make_unique<Images>(*service.images, *service.store);
   service.jobs_port = std::make_unique<RunningJobs>(*service.executor, unenforceable);
@@ -178,7 +214,8 @@ Result<void> Start(Service& service, const Settings& settings) {
                                                      .logs = service.logs.get(),
                                                      .images = service.images_port.get(),
                                                      .jobs = service.jobs_port.get(),
-                                                     .node = service.node.get()}));
+                                                     .node = service.node.get(),
+                                                     .registries = service.credentials.get()}));
   service.store->SetListener([&service](const queue::JobId& id, queue::JobState state) {
     if (state == queue::JobState::kQueued) service.executor->OnJobQueued();
     service.api->OnJobChanged(id, state);

@@ -14,7 +14,6 @@
 #include "executor/capture.h"
 #include "executor/judge.h"
 #include "executor/sandbox_plan.h"
-#include "image/reference.h"
 
 namespace caisson::executor {
 namespace {
@@ -41,12 +40,6 @@ class RootfsPin {
   LauncherPort& launcher_;
   sandbox::RootfsHandle handle_;
 };
-
-// Trouble of the store while an image is brought must not read as the image's fault.
-tl::unexpected<Error> StoreFault(Error error) {
-  error.code = ErrorCode::kUnavailable;
-  return tl::unexpected(std::move(error).Context("the job store"));
-}
 
 Outcome Cancelled() {
   Outcome outcome;
@@ -123,7 +116,8 @@ Outcome Attempt::NeedsMoreThanTheNodeHas() const {
 // ---- Image ------------------------------------------------------------------------------------------------------
 
 image::PullContext Attempt::PullContextOf() {
-  return {.progress =
+  return {.tenant = claim_.tenant_name,
+          .progress =
               [this](const image::PullProgress& progress) {
                 const std::lock_guard lock(mutex_);
                 progress_ = progress;
@@ -131,42 +125,27 @@ image::PullContext Attempt::PullContextOf() {
           .cancelled = &pull_cancelled_};
 }
 
-Result<void> Attempt::StoreDigest(const Digest& digest) {
-  auto stored = parts_.store->SetImageDigest(ref(), digest);
-  return stored ? Result<void>() : StoreFault(std::move(stored).error());
+// The digest of an earlier attempt where there is one.
+ImageRequest Attempt::ImageRequestOf() const {
+  return {.tenant = claim_.tenant,
+          .reference = claim_.spec.image,
+          .pinned = claim_.image_digest,
+          .policy = image::ParsePullPolicy(claim_.spec.pull_policy).value_or(context_.options.pull_policy)};
 }
 
-// The digest of an earlier attempt where there is one: a retry runs the same bytes, whatever the tag means by now.
-Result<image::ResolvedReference> Attempt::Resolve() {
-  const image::Reference parsed = TRY(image::ParseReference(claim_.spec.image));
-  if (claim_.image_digest) {
-    image::Reference pinned = parsed;
-    pinned.digest = *claim_.image_digest;
-    return image::ResolvedReference{pinned.ToString(), parsed.repository(), *claim_.image_digest};
-  }
-  image::ResolvedReference resolved = TRY(parts_.images->Resolve(claim_.spec.image, image::PullPolicy::kAlways, PullContextOf()));
-  TRY(StoreDigest(resolved.digest));
-  return resolved;
+Result<void> Attempt::StoreDigest(const Digest& digest) {
+  auto stored = parts_.store->SetImageDigest(ref(), digest);
+  if (stored) return {};
+  stored.error().code = ErrorCode::kUnavailable;  // not the image's fault
+  return tl::unexpected(std::move(stored).error().Context("the job store"));
 }
 
 Result<image::ImageRecord> Attempt::BringImage() {
-  reference_ = TRY(Resolve());
-  const auto granted = parts_.store->MayUseImage(claim_.tenant, reference_.repository, reference_.digest);
-  if (!granted) return StoreFault(granted.error());
-  // Nothing but a stored grant opens the cache: what the registry says a tag means is the word of its owner.
-  image::ImageRecord image = TRY(parts_.images->Pull(reference_, /*may_use_cached=*/*granted, PullContextOf()));
-  if (!*granted) TRY(Grant(image));
-  if (image.manifest != reference_.digest) TRY(StoreDigest(image.manifest));  // it came through an index
-  return image;
-}
-
-// For every digest that a later attempt or another tag may name this image by.
-Result<void> Attempt::Grant(const image::ImageRecord& image) {
-  for (const Digest& digest : std::set{reference_.digest, image.manifest, image.index}) {
-    auto granted = parts_.store->GrantImage(claim_.tenant, reference_.repository, digest);
-    if (!granted) return StoreFault(std::move(granted).error());
-  }
-  return {};
+  ImageAccess images(*parts_.store, *parts_.images);
+  BroughtImage image = TRY(
+      images.Bring(ImageRequestOf(), PullContextOf(), [this](const Digest& digest) { return StoreDigest(digest); }));
+  reference_ = std::move(image.reference);
+  return std::move(image.record);
 }
 
 // A layer that the record promises and the store lacks is fetched once more.
@@ -174,7 +153,8 @@ Result<sandbox::RootfsHandle> Attempt::OpenRootfs(image::ImageRecord& image) {
   auto opened = parts_.launcher->OpenRootfs(image.rootfs);
   if (opened || opened.error().code != ErrorCode::kNotFound) return opened;
   LogWarn("layer_missing", {{"job", claim_.id.value}, {"error", opened.error().message}, {"action", "pull again"}});
-  image = TRY(parts_.images->Pull(reference_, /*may_use_cached=*/false, PullContextOf()));
+  ImageAccess images(*parts_.store, *parts_.images);
+  image = TRY(images.BringAgain(reference_, ImageRequestOf(), PullContextOf())).record;
   return parts_.launcher->OpenRootfs(image.rootfs);
 }
 

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "executor/executor.h"
 #include "executor/exits.h"
+#include "executor/image_access.h"
 #include "executor/launcher_port.h"
 #include "executor/memory_budget.h"
 #include "image/image_store.h"
@@ -61,8 +62,7 @@ class Attempt {
   queue::Outcome Execute(queue::LogWriter& log);
   bool WasStoppedBefore();
   Result<image::ImageRecord> BringImage();
-  Result<image::ResolvedReference> Resolve();
-  Result<void> Grant(const image::ImageRecord& image);
+  ImageRequest ImageRequestOf() const;
   Result<void> StoreDigest(const Digest& digest);
   Result<sandbox::RootfsHandle> OpenRootfs(image::ImageRecord& image);
   Result<Fd> MakePayload();

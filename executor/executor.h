@@ -24,6 +24,7 @@ struct ExecutorOptions {
   std::chrono::milliseconds tick{200};
   std::chrono::milliseconds poll{1000};         // an idle slot looks by itself: hints may get lost, jobs not
   std::chrono::milliseconds output_wait{2000};  // for the end of the pipes after the exit
+  image::PullPolicy pull_policy = image::PullPolicy::kAlways;  // of jobs that say none
   const Clock* clock = &SystemClock();
 };
 

@@ -55,6 +55,7 @@ struct ImageRecord {
   std::string group;
   std::vector<std::string> warnings;  // "12 device nodes skipped"
   UnixMillis pulled_at = 0;
+  UnixMillis used_at = 0;  // the last time a job or a call took it; not part of the stored record
 
   // The layers of a rootfs, top first: the fix-up layer, then the image's from the newest to the base. Layers below
   // one whose root is opaque are left out.

@@ -5,299 +5,366 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 
 #include "base/check.h"
+#include "base/crypto/crypto.h"
 #include "base/io.h"
-#include "image/image_config.h"
+#include "image/admission.h"
+#include "image/catalogue.h"
+#include "image/gc.h"
+#include "image/image_check.h"
+#include "image/image_pull.h"
+#include "image/import_source.h"
 #include "image/key_locks.h"
-#include "image/layer_pull.h"
+#include "image/layer_pins.h"
 #include "image/manifest.h"
+#include "image/pull_flights.h"
 #include "image/records.h"
 #include "image/reference.h"
 #include "image/registry_client.h"
+#include "image/uploads.h"
 
 namespace caisson::image {
 namespace {
 
-constexpr size_t kParallelLayers = 3;                    // each costs a connection, a worker and its memory
-constexpr uint64_t kProgressBytes = 256 << 10;           // between two calls of the progress function
-constexpr std::chrono::milliseconds kLookAtCaller{100};  // whether it has cancelled
+// After a collection: the files of removed layers go away behind our back, some thousand a second.
+constexpr std::chrono::seconds kRemovalPatience{30};
+constexpr std::chrono::milliseconds kLookAtDisk{100};
 
-// The platform's manifest of a reference, with the bytes that were read to find it.
-struct FoundManifest {
-  Digest digest;
-  std::string bytes;
-  Manifest manifest;
-  std::string index_bytes;  // empty where there was no index
-};
+using OptionalRecord = std::optional<ImageRecord>;
 
-// A config that fits the manifest.
-struct FoundConfig {
-  std::string bytes;
-  ParsedConfig parsed;
-};
+tl::unexpected<Error> NoSuchImage(const Digest& digest) {
+  return Fail(ErrorCode::kNotFound, "image {} is not in the store", digest.ToString());
+}
 
-// Tells the caller how far the layers are, from whichever thread brings bytes.
-class Progress {
+class LocalImageStore final : public ImageStore {
  public:
-  Progress(const PullContext& context, uint64_t total) : context_(context), total_(total) { Tell(0); }
-  void Add(uint64_t bytes) {
-    const uint64_t before = done_.fetch_add(bytes), after = before + bytes;
-    if (before / kProgressBytes != after / kProgressBytes || after >= total_) Tell(after);
+  LocalImageStore(const ImageStoreOptions& options, Records records, const StoreSpace& space,
+                  std::unique_ptr<Uploads> uploads)
+      : options_(options),
+        space_(space),
+        records_(std::move(records)),
+        uploads_(std::move(uploads)),
+        locks_(options.directory + "/locks"),
+        catalogue_(records_, *options.store),
+        admission_(options_.policy, records_,
+                   [this](const Reference& reference, const PullContext& context) {
+                     return ClientFor(reference, context, context.cancelled);
+                   }),
+        collector_({.store = *options.store,
+                    .records = records_,
+                    .catalogue = catalogue_,
+                    .pins = pins_,
+                    .uploads = *uploads_,
+                    .space = space_,
+                    .clock = *options.clock,
+                    .high_percent = options.gc_high_percent,
+                    .low_percent = options.gc_low_percent,
+                    .on_collected = options.on_collected}),
+        puller_({.store = *options.store,
+                 .records = records_,
+                 .catalogue = catalogue_,
+                 .locks = locks_,
+                 .pins = pins_,
+                 .space = space_,
+                 .make_room = [this](uint64_t bytes,
+                                     const std::atomic<bool>* cancelled) { return MakeRoom(bytes, cancelled); },
+                 .clock = *options.clock}) {
+    if (options.collect_interval.count() > 0) collector_.Start(options.collect_interval);
   }
+
+  Result<ResolvedReference> Resolve(const std::string& text, PullPolicy policy, const PullContext& context) override;
+  Result<ImageRecord> Pull(const ResolvedReference& resolved, bool may_use_cached, const PullContext& context) override;
+  Result<std::vector<ImageRecord>> List() override { return catalogue_.List(); }
+  Result<OptionalRecord> Find(const Digest& digest) override { return catalogue_.Find(digest); }
+  Result<std::optional<RememberedTag>> FindTag(const std::string& tenant, const std::string& text) override;
+  Result<void> ForgetTags(const std::string& tenant, const std::vector<Digest>& digests) override;
+
+  Result<SignatureState> Signature(const ImageRecord& image, const std::string& repository) override {
+    return admission_.StateOf(repository, image);
+  }
+  Result<CollectReport> Remove(const Digest& digest) override { return collector_.Remove(TRY(Get(digest))); }
+  Result<CollectReport> Collect(const CollectOptions& options) override { return collector_.Collect(options); }
+
+  Result<ImageVerdict> Verify(const Digest& digest, const PullContext& context) override {
+    return VerifyImage(*options_.store, records_, pins_, TRY(Get(digest)), context);
+  }
+  Result<ImageVerdict> Repair(const Digest& digest, const std::string& reference, const PullContext& context) override;
+  Result<void> Export(const Digest& digest, const Sink& sink, const std::atomic<bool>* cancelled) override {
+    const ImageRecord record = TRY(Get(digest));
+    TRY(records_.TouchImage(record.manifest, options_.clock->NowMs()));
+    return ExportImage(*options_.store, records_, pins_, record, sink, cancelled);
+  }
+
+  Result<std::unique_ptr<BlobUpload>> StartUpload(const std::string& tenant, const Digest& digest) override {
+    return uploads_->Start(tenant, digest);
+  }
+  Result<bool> HasUpload(const std::string& tenant, const Digest& digest) override;
+  Result<std::vector<Digest>> MissingBlobs(const ImportRequest& request) override;
+  Result<ImageRecord> Import(const ImportRequest& request, const PullContext& context) override;
 
  private:
-  void Tell(uint64_t done) const {
-    if (context_.progress) context_.progress({std::min(done, total_), total_, {}});
+  RegistryClient ClientFor(const Reference& reference, const PullContext& context,
+                           const std::atomic<bool>* cancelled) const {
+    return RegistryClient(reference, {.registries = &options_.registries,
+                                      .credentials = options_.credentials,
+                                      .tenant = context.tenant,
+                                      .cancelled = cancelled,
+                                      .interactive = context.interactive});
   }
-  const PullContext& context_;
-  const uint64_t total_;
-  std::atomic<uint64_t> done_ = 0;
+  PullOrder OrderFor(const Reference& reference, const Digest& digest, const PullContext& context);
+  Result<ImageRecord> Get(const Digest& digest) const {
+    OptionalRecord record = TRY(catalogue_.Find(digest));
+    if (!record) return NoSuchImage(digest);
+    return *std::move(record);
+  }
+  Result<OptionalRecord> FindCached(const ResolvedReference& resolved, const Reference& reference,
+                                    const PullContext& context);
+  Result<ResolvedReference> ResolveFromMemory(ResolvedReference resolved, const Reference& reference,
+                                              const PullContext& context);
+  Result<void> Remember(const std::string& tenant, const Reference& reference, const Digest& digest, bool imported);
+  Result<void> MakeRoom(uint64_t bytes, const std::atomic<bool>* cancelled);
+  Result<void> CheckImport(const Reference& reference, const ImportRequest& request);
+
+  const ImageStoreOptions options_;
+  const StoreSpace space_;
+  const Records records_;
+  const std::unique_ptr<Uploads> uploads_;
+  KeyLocks locks_;
+  LayerPins pins_;
+  const Catalogue catalogue_;
+  const Admission admission_;
+  PullFlights flights_;
+  std::mutex tags_;  // two writers of one tag
+  Collector collector_;
+  ImagePuller puller_;
 };
 
-// Runs `work(i)` for each i below `count` on a few threads. The first error ends it: `stop` becomes true, which the
-// work is expected to heed, as it does when the caller cancels.
-Result<void> RunInParallel(size_t count, const std::atomic<bool>* cancelled, std::atomic<bool>& stop,
-                           const std::function<Result<void>(size_t)>& work) {
-  std::mutex mutex;
-  std::condition_variable changed;
-  size_t next = 0, running = 0;
-  std::optional<Error> first_error;
-  const auto run = [&] {
-    for (std::unique_lock lock(mutex); next < count && !stop;) {
-      const size_t item = next++;
-      lock.unlock();
-      Result<void> result = work(item);
-      lock.lock();
-      if (result) continue;
-      if (!first_error) first_error = std::move(result).error();
-      stop = true;
-    }
-    const std::lock_guard lock(mutex);
-    --running;
-    changed.notify_all();
-  };
-  std::vector<std::thread> threads;
-  running = std::min(count, kParallelLayers);
-  for (size_t i = std::min(count, kParallelLayers); i > 0; --i) threads.emplace_back(run);
-  {
-    std::unique_lock lock(mutex);
-    while (running > 0) {
-      changed.wait_for(lock, kLookAtCaller);
-      if (cancelled && cancelled->load()) stop = true;
-    }
+// ---- Resolve ----------------------------------------------------------------------------------------------------
+
+// What the tag memory calls it: without a digest.
+std::string TagKey(Reference reference) {
+  reference.digest.reset();
+  return reference.ToString();
+}
+
+Result<ResolvedReference> LocalImageStore::Resolve(const std::string& text, PullPolicy policy,
+                                                   const PullContext& context) {
+  const Reference reference = TRY(ParseReference(text));
+  TRY(admission_.CheckAllowed(context.tenant, reference.repository()));
+  ResolvedReference resolved{.reference = reference.ToString(),
+                             .repository = reference.repository(),
+                             .digest = {},
+                             .cached_only = policy == PullPolicy::kNever};
+  if (reference.digest) {
+    resolved.digest = *reference.digest;
+    return resolved;
   }
-  for (std::thread& thread : threads) thread.join();
-  if (cancelled && cancelled->load()) return Fail(ErrorCode::kCancelled, "cancelled");
-  if (first_error) return tl::unexpected(*std::move(first_error));
+  if (policy != PullPolicy::kAlways) {
+    resolved = TRY(ResolveFromMemory(std::move(resolved), reference, context));
+    if (resolved.digest != Digest{}) return resolved;
+  }
+  RegistryClient registry = ClientFor(reference, context, context.cancelled);
+  resolved.digest = TRY_IN("resolve " + reference.ToString(), registry.ResolveTag(reference.tag));
+  resolved.reference += "@" + resolved.digest.ToString();
+  TRY(Remember(context.tenant, reference, resolved.digest, /*imported=*/false));
+  return resolved;
+}
+
+// Without a digest where the registry has to be asked.
+Result<ResolvedReference> LocalImageStore::ResolveFromMemory(ResolvedReference resolved, const Reference& reference,
+                                                             const PullContext& context) {
+  const std::optional<TagRecord> tag = TRY(records_.FindTag(context.tenant, TagKey(reference)));
+  if (tag && (resolved.cached_only || TRY(catalogue_.FindUsable(tag->digest)))) {
+    resolved.digest = tag->digest;
+    resolved.reference += "@" + tag->digest.ToString();
+  } else if (resolved.cached_only) {
+    return Fail(ErrorCode::kNotFound,
+                "resolve {}: it was never pulled here, and the pull policy \"never\" asks no registry: pull it with "
+                "\"caisson image pull\", or use the policy \"if-missing\"",
+                reference.ToString());
+  }
+  return resolved;
+}
+
+Result<void> LocalImageStore::Remember(const std::string& tenant, const Reference& reference, const Digest& digest,
+                                       bool imported) {
+  const std::lock_guard lock(tags_);
+  const std::string key = TagKey(reference);
+  const std::optional<TagRecord> known = TRY(records_.FindTag(tenant, key));
+  if (known && known->digest == digest && known->imported == imported) return {};  // no write for each job
+  return records_.PutTag({.tenant = tenant, .reference = key, .digest = digest, .imported = imported});
+}
+
+Result<std::optional<RememberedTag>> LocalImageStore::FindTag(const std::string& tenant, const std::string& text) {
+  const std::optional<TagRecord> tag = TRY(records_.FindTag(tenant, TagKey(TRY(ParseReference(text)))));
+  if (!tag) return std::optional<RememberedTag>();
+  return std::optional(RememberedTag{.digest = tag->digest, .imported = tag->imported});
+}
+
+Result<void> LocalImageStore::ForgetTags(const std::string& tenant, const std::vector<Digest>& digests) {
+  const std::lock_guard lock(tags_);
+  for (const TagRecord& tag : TRY(records_.ListTags()))
+    if (tag.tenant == tenant && std::find(digests.begin(), digests.end(), tag.digest) != digests.end())
+      TRY(records_.RemoveTag(tag));
   return {};
 }
 
-void AddWarning(std::vector<std::string>& warnings, uint64_t count, std::string_view what) {
-  if (count > 0) warnings.push_back(fmt::format("{} {}", count, what));
+// ---- Pull -------------------------------------------------------------------------------------------------------
+
+PullOrder LocalImageStore::OrderFor(const Reference& reference, const Digest& digest, const PullContext& context) {
+  return {
+      .reference = reference,
+      .digest = digest,
+      .make_source = [this, reference, &context](const std::atomic<bool>* cancelled) -> std::unique_ptr<ImageSource> {
+        return std::make_unique<RegistryClient>(reference, RegistryAccess{.registries = &options_.registries,
+                                                                          .credentials = options_.credentials,
+                                                                          .tenant = context.tenant,
+                                                                          .cancelled = cancelled,
+                                                                          .interactive = context.interactive});
+      },
+      .admit = [this, reference, digest, &context](
+                   const Digest& manifest) { return admission_.CheckSigned(reference, digest, manifest, context); }};
 }
 
-std::vector<std::string> WarningsOf(const std::vector<LayerPuller::Layer>& layers) {
-  uint64_t devices = 0, ids = 0, xattrs = 0;
-  for (const LayerPuller::Layer& layer : layers) {
-    devices += layer.report.devices_skipped;
-    ids += layer.report.ids_changed;
-    xattrs += layer.report.xattrs_dropped;
-  }
-  std::vector<std::string> warnings;
-  AddWarning(warnings, devices, "device nodes skipped");
-  AddWarning(warnings, ids, "files with an owner above 65535, stored as 65534 without set-id bits");
-  AddWarning(warnings, xattrs, "extended attributes dropped");
-  return warnings;
+Result<OptionalRecord> LocalImageStore::FindCached(const ResolvedReference& resolved, const Reference& reference,
+                                                   const PullContext& context) {
+  OptionalRecord record = TRY(catalogue_.FindUsable(resolved.digest));
+  if (!record) return record;
+  TRY(admission_.CheckSigned(reference, resolved.digest, record->manifest, context));
+  TRY(records_.TouchImage(record->manifest, options_.clock->NowMs()));
+  return record;
 }
 
-class RegistryImageStore : public ImageStore {
- public:
-  RegistryImageStore(const ImageStoreOptions& options, Records records)
-      : options_(options),
-        records_(std::move(records)),
-        locks_(options.directory + "/locks"),
-        layers_(*options.store, records_, locks_) {}
-
-  Result<ResolvedReference> Resolve(const std::string& text, PullPolicy, const PullContext& context) override {
-    const Reference reference = TRY(ParseReference(text));
-    ResolvedReference resolved{.reference = reference.ToString(), .repository = reference.repository(), .digest = {}};
-    if (reference.digest) {
-      resolved.digest = *reference.digest;
-      return resolved;
-    }
-    RegistryClient registry = ClientFor(reference, context.cancelled);
-    resolved.digest = TRY_IN("resolve " + reference.ToString(), registry.ResolveTag(reference.tag));
-    resolved.reference += "@" + resolved.digest.ToString();
-    return resolved;
-  }
-
-  Result<ImageRecord> Pull(const ResolvedReference& resolved, bool may_use_cached,
-                           const PullContext& context) override {
-    if (may_use_cached)
-      if (std::optional<ImageRecord> cached = TRY(FindUsable(resolved.digest))) return *std::move(cached);
-    const Reference reference = TRY(ParseReference(resolved.reference));
-    return TRY_IN("pull " + reference.ToString(), PullFrom(reference, resolved.digest, context));
-  }
-
-  Result<std::vector<ImageRecord>> List() override { return records_.ListImages(); }
-
-  Result<std::optional<ImageRecord>> Find(const Digest& digest) override {
-    if (std::optional<ImageRecord> record = TRY(records_.FindImage(digest))) return record;
-    // An index that we keep leads to the manifest, whichever index the image first came through.
-    const std::optional<std::string> bytes = TRY(records_.FindBlob(digest));
-    if (!bytes) return std::nullopt;
-    const auto document = ParseManifest(*bytes, "");
-    if (!document || !std::holds_alternative<Index>(*document)) return std::nullopt;
-    const Result<Descriptor> manifest = SelectPlatform(std::get<Index>(*document));
-    if (!manifest) return std::nullopt;
-    std::optional<ImageRecord> record = TRY(records_.FindImage(manifest->digest));
-    if (record) record->index = digest;
-    return record;
-  }
-
- private:
-  RegistryClient ClientFor(const Reference& reference, const std::atomic<bool>* cancelled) const {
-    return RegistryClient(reference, {.registries = &options_.registries, .cancelled = cancelled});
-  }
-
-  // The record, if the store still has every layer of it.
-  Result<std::optional<ImageRecord>> FindUsable(const Digest& digest) {
-    std::optional<ImageRecord> record = TRY(Find(digest));
-    if (!record) return std::nullopt;
-    for (const LayerName& layer : record->rootfs)
-      if (!TRY(options_.store->HasLayer(layer))) return std::nullopt;
-    return record;
-  }
-
-  Result<ImageRecord> PullFrom(const Reference& reference, const Digest& digest, const PullContext& context) {
-    std::atomic<bool> stop = false;
-    RegistryClient registry = ClientFor(reference, context.cancelled);
-    FoundManifest found = TRY(FindManifest(registry, digest));
-    const KeyLocks::Lock lock = TRY(locks_.Acquire("image-" + found.digest.hex(), context.cancelled));
-    const FoundConfig config = TRY(FindConfig(registry, found.manifest));
-    RegistryClient layer_registry = ClientFor(reference, &stop);
-    const std::vector<LayerPuller::Layer> layers =
-        TRY(PullLayers(layer_registry, found.manifest, config.parsed, context, stop));
-    // Only here, where every part is known to be this repository's own to give.
-    if (std::optional<ImageRecord> record = TRY(FindUsable(found.digest))) {
-      TRY(KeepBlobs(reference, digest, found, config.bytes));
-      record->index = digest;
+Result<ImageRecord> LocalImageStore::Pull(const ResolvedReference& resolved, bool may_use_cached,
+                                          const PullContext& context) {
+  const Reference reference = TRY(ParseReference(resolved.reference));
+  TRY(admission_.CheckAllowed(context.tenant, reference.repository()));
+  if (may_use_cached)
+    if (OptionalRecord record = TRY_IN("use " + resolved.reference, FindCached(resolved, reference, context)))
       return *std::move(record);
-    }
-    MergedImage merged = TRY(layers_.Merge(layers, context.cancelled));
-    TRY(KeepBlobs(reference, digest, found, config.bytes));
-    const ImageRecord record = MakeRecord(reference, digest, found, config.parsed, layers, std::move(merged));
-    TRY(records_.PutImage(record));  // last: whoever finds it finds everything
-    return record;
-  }
+  if (resolved.cached_only)
+    return Fail(
+        ErrorCode::kNotFound,
+        "use {}: {}, and no registry is asked under the pull policy \"never\", nor for an imported name: pull it "
+        "with \"caisson image pull\", or import it again",
+        resolved.reference, may_use_cached ? "it is not in the store" : "the right to use it without asking has ended");
+  const std::string key = context.tenant + "\n" + resolved.repository + "\n" + resolved.digest.ToString();
+  Result<ImageRecord> record = flights_.Run(key, context, [&](const PullContext& shared) {
+    return puller_.Pull(OrderFor(reference, resolved.digest, shared), shared);
+  });
+  collector_.Wake();
+  if (!record) return tl::unexpected(std::move(record).error().Context("pull " + reference.ToString()));
+  return record;
+}
 
-  // Fetches the manifest, and the index that leads to it, in any case: that the registry sends the very bytes of a
-  // digest is what makes the image ours to use. That it names the digest, or says that it has it, is not.
-  Result<FoundManifest> FindManifest(RegistryClient& registry, const Digest& digest) {
-    FoundManifest found;
-    ManifestBytes manifest = TRY(registry.GetManifest(digest));
-    auto document = TRY_IN("manifest", ParseManifest(manifest.bytes, manifest.content_type));
-    found.digest = digest;
-    if (const Index* index = std::get_if<Index>(&document)) {
-      const Descriptor chosen = TRY_IN("index", SelectPlatform(*index));
-      found.index_bytes = std::move(manifest.bytes);
-      manifest = TRY(GetPlatformManifest(registry, chosen));
-      document = TRY_IN("manifest", ParseManifest(manifest.bytes, chosen.media_type));
-      found.digest = chosen.digest;
-    }
+Result<void> LocalImageStore::MakeRoom(uint64_t bytes, const std::atomic<bool>* cancelled) {
+  Result<void> room = space_.CheckRoomFor(bytes);
+  if (room) return room;
+  const CollectReport report = TRY(collector_.Collect({.bytes_needed = bytes}));
+  // The disk tells nobody when a removed file's blocks are free again: it has to be looked at.
+  const auto end = std::chrono::steady_clock::now() + kRemovalPatience;
+  room = space_.CheckRoomFor(bytes);
+  while (!room && report.bytes > 0 && std::chrono::steady_clock::now() < end && !(cancelled && cancelled->load())) {
+    std::this_thread::sleep_for(kLookAtDisk);
+    room = space_.CheckRoomFor(bytes);
+  }
+  return room;
+}
+
+Result<ImageVerdict> LocalImageStore::Repair(const Digest& digest, const std::string& text,
+                                             const PullContext& context) {
+  const Reference reference = TRY(ParseReference(text));
+  TRY(admission_.CheckAllowed(context.tenant, reference.repository()));
+  const std::string what = "repair " + reference.ToString();
+  const OptionalRecord record = TRY(catalogue_.Find(digest));
+  if (!record) {  // its record was damaged and set aside
+    TRY_IN(what, puller_.Pull(OrderFor(reference, digest, context), context));
+    return Verify(digest, context);
+  }
+  std::vector<LayerName> damaged;
+  const ImageVerdict before = TRY(Verify(digest, context));
+  for (const LayerVerdict& layer : before.layers)
+    if (layer.state != LayerVerdict::kOk) damaged.push_back(layer.name);
+  if (damaged.empty()) return before;
+  if (TRY(records_.WasServed(record->manifest, ImportRepository(context.tenant))) &&
+      !TRY(records_.WasServed(record->manifest, reference.repository())))
+    return Fail(ErrorCode::kUnsupported,
+                "{}: it was imported, so no registry has it: remove it with \"caisson image rm\" and import it again",
+                what);
+  TRY_IN(what, puller_.Replace(OrderFor(reference, digest, context), *record, damaged, context));
+  ImageVerdict after = TRY(Verify(digest, context));
+  for (LayerVerdict& layer : after.layers)
+    layer.repaired =
+        layer.state == LayerVerdict::kOk && std::find(damaged.begin(), damaged.end(), layer.name) != damaged.end();
+  return after;
+}
+
+// ---- Import -----------------------------------------------------------------------------------------------------
+
+// Uploaded, or there already from an earlier import of the same tenant.
+Result<bool> LocalImageStore::HasUpload(const std::string& tenant, const Digest& digest) {
+  if (TRY(uploads_->Has(tenant, digest))) return true;
+  if (!TRY(records_.WasServed(digest, ImportRepository(tenant)))) return false;
+  if (TRY(records_.FindBlob(digest))) return true;
+  const Result<std::optional<UnpackReport>> layer = records_.FindLayer(digest);
+  return layer && *layer && TRY(options_.store->HasLayer(LayerName::Of(digest)));
+}
+
+Result<std::vector<Digest>> LocalImageStore::MissingBlobs(const ImportRequest& request) {
+  auto document = TRY_IN("manifest", ParseManifest(request.manifest, ""));
+  if (const Index* index = std::get_if<Index>(&document)) {
+    const Descriptor chosen = TRY_IN("index", SelectPlatform(*index));
+    if (!TRY(HasUpload(request.tenant, chosen.digest))) return std::vector{chosen.digest};
+    ImportSource source(*uploads_, records_, request.tenant, request.manifest);
+    const ManifestBytes bytes = TRY(source.GetManifest(chosen.digest));
+    document = TRY_IN("manifest", ParseManifest(bytes.bytes, chosen.media_type));
     if (!std::holds_alternative<Manifest>(document))
       return Fail(ErrorCode::kInvalid, "index: its entry is an index again");
-    found.manifest = std::get<Manifest>(std::move(document));
-    found.bytes = std::move(manifest.bytes);
-    return found;
   }
-
-  Result<ManifestBytes> GetPlatformManifest(RegistryClient& registry, const Descriptor& chosen) {
-    ManifestBytes manifest = TRY(registry.GetManifest(chosen.digest));
-    TRY_IN("manifest", ParseManifest(manifest.bytes, manifest.content_type));  // the registry's word on it, too
-    if (manifest.bytes.size() != chosen.size)
-      return Fail(ErrorCode::kCorrupt, "manifest {} has {} bytes, its index says {}", chosen.digest.ToString(),
-                  manifest.bytes.size(), chosen.size);
-    return manifest;
-  }
-
-  Result<FoundConfig> FindConfig(RegistryClient& registry, const Manifest& manifest) {
-    FoundConfig config;
-    std::optional<std::string> kept;
-    if (TRY(records_.WasServed(manifest.config.digest, registry.repository())))
-      kept = TRY(records_.FindBlob(manifest.config.digest));
-    config.bytes = kept ? *std::move(kept) : TRY_IN("config", registry.GetBlobBytes(manifest.config));
-    config.parsed = TRY_IN("config", ParseImageConfig(config.bytes));
-    if (config.parsed.diff_ids.size() != manifest.layers.size())
-      return Fail(ErrorCode::kCorrupt, "config: it has {} diff_ids, the manifest has {} layers",
-                  config.parsed.diff_ids.size(), manifest.layers.size());
-    return config;
-  }
-
-  Result<std::vector<LayerPuller::Layer>> PullLayers(RegistryClient& registry, const Manifest& manifest,
-                                                     const ParsedConfig& config, const PullContext& context,
-                                                     std::atomic<bool>& stop) {
-    uint64_t total = 0;
-    for (const LayerDescriptor& layer : manifest.layers) total += layer.descriptor.size;
-    Progress progress(context, total);
-    std::vector<LayerPuller::Layer> layers(manifest.layers.size());
-    TRY(RunInParallel(layers.size(), context.cancelled, stop, [&](size_t i) -> Result<void> {
-      const LayerDescriptor& layer = manifest.layers[i];
-      const auto on_bytes = [&progress](uint64_t bytes) { progress.Add(bytes); };
-      layers[i] = {layer.descriptor.digest, TRY(layers_.Ensure(registry, layer, config.diff_ids[i], on_bytes, &stop))};
-      return {};
-    }));
-    return layers;
-  }
-
-  Result<void> KeepBlobs(const Reference& reference, const Digest& top, const FoundManifest& found,
-                         const std::string& config) {
-    if (!found.index_bytes.empty()) TRY(KeepBlob(reference, top, found.index_bytes));
-    TRY(KeepBlob(reference, found.digest, found.bytes));
-    return KeepBlob(reference, found.manifest.config.digest, config);
-  }
-
-  // Whoever calls has the bytes from the repository of `reference`, now or by its record.
-  Result<void> KeepBlob(const Reference& reference, const Digest& digest, const std::string& bytes) {
-    const std::string repository = reference.repository();
-    const KeyLocks::Lock lock = TRY(locks_.Acquire("blob-" + digest.hex(), nullptr));  // held for two small writes
-    if (!TRY(records_.FindBlob(digest))) TRY(records_.PutBlob(digest, bytes));
-    if (!TRY(records_.WasServed(digest, repository))) TRY(records_.PutServed(digest, repository));
+  std::vector<Digest> missing;
+  const Manifest& manifest = std::get<Manifest>(document);
+  const auto look = [&](const Digest& digest) -> Result<void> {
+    if (!TRY(HasUpload(request.tenant, digest)) && std::find(missing.begin(), missing.end(), digest) == missing.end())
+      missing.push_back(digest);
     return {};
-  }
+  };
+  TRY(look(manifest.config.digest));
+  for (const LayerDescriptor& layer : manifest.layers) TRY(look(layer.descriptor.digest));
+  return missing;
+}
 
-  ImageRecord MakeRecord(const Reference& reference, const Digest& index, const FoundManifest& found,
-                         const ParsedConfig& config, const std::vector<LayerPuller::Layer>& layers,
-                         MergedImage merged) const {
-    ImageRecord record;
-    record.reference = reference.ToString();
-    record.repository = reference.repository();
-    record.manifest = found.digest;
-    record.index = index;
-    record.config = config.config;
-    for (size_t i = 0; i < layers.size(); ++i)
-      record.layers.push_back({layers[i].digest, layers[i].report.diff_id, found.manifest.layers[i].descriptor.size,
-                               layers[i].report.unpacked_bytes, layers[i].report.entries});
-    record.fixup = merged.fixup;
-    record.rootfs = std::move(merged.rootfs);
-    for (const auto& [path, attributes] : merged.report.directories)
-      record.directories[path] = {attributes.mode, attributes.uid, attributes.gid};
-    record.passwd = std::move(merged.report.passwd);
-    record.group = std::move(merged.report.group);
-    record.warnings = WarningsOf(layers);
-    record.pulled_at = options_.clock->NowMs();
-    return record;
-  }
+Result<void> LocalImageStore::CheckImport(const Reference& reference, const ImportRequest& request) {
+  if (reference.digest)
+    return Fail(ErrorCode::kInvalid, "import as {}: the name of an import has no digest", reference.ToString());
+  TRY(admission_.CheckAllowed(request.tenant, reference.repository()));
+  TRY(admission_.CheckImport(reference));
+  const std::vector<Digest> missing = TRY(MissingBlobs(request));
+  if (missing.empty()) return {};
+  return Fail(ErrorCode::kNotFound, "import as {}: {} blobs were not uploaded, among them {}", reference.ToString(),
+              missing.size(), missing.front().ToString());
+}
 
-  const ImageStoreOptions options_;
-  const Records records_;
-  KeyLocks locks_;
-  LayerPuller layers_;
-};
+Result<ImageRecord> LocalImageStore::Import(const ImportRequest& request, const PullContext& context) {
+  const Reference reference = TRY(ParseReference(request.reference));
+  TRY(CheckImport(reference, request));
+  const std::string what = "import as " + reference.ToString();
+  Reference named = reference;
+  named.digest = Sha256Of(request.manifest);
+  const PullOrder order{.reference = named,
+                        .digest = *named.digest,
+                        .make_source = [&](const std::atomic<bool>*) -> std::unique_ptr<ImageSource> {
+                          return std::make_unique<ImportSource>(*uploads_, records_, request.tenant, request.manifest);
+                        },
+                        .admit = {}};
+  ImageRecord record = TRY_IN(what, puller_.Pull(order, context));
+  TRY_IN(what, Remember(request.tenant, reference, *named.digest, /*imported=*/true));
+  uploads_->Remove(request.tenant, record.manifest);
+  for (const LayerRecord& layer : record.layers) uploads_->Remove(request.tenant, layer.digest);
+  collector_.Wake();
+  return record;
+}
 
 }  // namespace
 
@@ -335,9 +402,13 @@ bool ImageVerdict::ok() const {
 Result<std::unique_ptr<ImageStore>> OpenImageStore(const ImageStoreOptions& options) {
   CHECK(options.store);
   Records records = TRY_IN("open the image store", Records::Open(options.directory));
+  TRY_IN("open the image store", records.Sweep());
   TRY_IN("open the image store", MakeDirectories(options.directory + "/locks", 0700));
+  const StoreSpace space(options.directory, options.min_free_bytes, options.space ? options.space : SpaceOf);
+  std::unique_ptr<Uploads> uploads =
+      TRY_IN("open the image store", Uploads::Open(options.directory + "/partial", space, *options.clock));
   ::signal(SIGPIPE, SIG_IGN);  // a worker that refuses its layer ends while we write to it
-  return std::make_unique<RegistryImageStore>(options, std::move(records));
+  return std::make_unique<LocalImageStore>(options, std::move(records), space, std::move(uploads));
 }
 
 }  // namespace caisson::image

@@ -57,6 +57,8 @@ struct PullContext {
   std::string tenant;                                 // its name: policy, credentials and the tag memory are by tenant
   std::function<void(const PullProgress&)> progress;  // may be empty; from any thread, must be quick
   const std::atomic<bool>* cancelled = nullptr;       // polled; then kCancelled
+  // Somebody watches and no job slot is held: a busy registry is waited for as long as it asks.
+  bool interactive = false;
 };
 
 struct ResolvedReference {
@@ -70,6 +72,13 @@ struct ResolvedReference {
 struct RememberedTag {
   Digest digest;
   bool imported = false;  // by Import(): the tenant's own word, not a registry's
+};
+
+// What the policy on signatures says of a stored image now.
+enum class SignatureState {
+  kNotRequired,
+  kVerified,
+  kUnverified,  // a rule came or changed since: the next use of the image asks its registry
 };
 
 struct CollectOptions {
@@ -86,7 +95,8 @@ struct LayerVerdict {
   enum State { kOk, kDamaged, kMissing };
   LayerName name;
   State state = kOk;
-  std::string reason;  // of another than kOk
+  std::string reason;     // of another than kOk
+  bool repaired = false;  // by Repair()
 };
 struct ImageVerdict {
   std::vector<LayerVerdict> layers;  // of ImageRecord::rootfs, in its order
@@ -107,8 +117,6 @@ struct ImportRequest {
   std::string manifest;   // the bytes of an OCI manifest or index, or of Docker's
 };
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-parameter"
 class ImageStore {
  public:
   virtual ~ImageStore() = default;
@@ -127,59 +135,39 @@ class ImageStore {
   virtual Result<std::vector<ImageRecord>> List() = 0;
   virtual Result<std::optional<ImageRecord>> Find(const Digest& manifest_or_index) = 0;
   // Of the tag memory: what Resolve() last heard, or Import() was told.
-  virtual Result<std::optional<RememberedTag>> FindTag(const std::string& tenant, const std::string& reference) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }
+  virtual Result<std::optional<RememberedTag>> FindTag(const std::string& tenant, const std::string& reference) = 0;
   // Forgets every reference of the tenant that leads to one of these digests.
-  virtual Result<void> ForgetTags(const std::string& tenant, const std::vector<Digest>& digests) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }
+  virtual Result<void> ForgetTags(const std::string& tenant, const std::vector<Digest>& digests) = 0;
+
+  // For a use of the image by the name of `repository`.
+  virtual Result<SignatureState> Signature(const ImageRecord& image, const std::string& repository) = 0;
 
   // ---- Space. What is kept, and when it goes: docs/IMAGES.md.
   // Removes the image and whatever nothing else needs. kConflict while a job runs from it or a pull brings it.
-  virtual Result<CollectReport> Remove(const Digest& manifest_or_index) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }
-  virtual Result<CollectReport> Collect(const CollectOptions& options) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }
+  virtual Result<CollectReport> Remove(const Digest& manifest_or_index) = 0;
+  virtual Result<CollectReport> Collect(const CollectOptions& options) = 0;
 
   // ---- Verify and repair. kNotFound: no such image.
-  virtual Result<ImageVerdict> Verify(const Digest& manifest_or_index, const PullContext& context) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }
+  virtual Result<ImageVerdict> Verify(const Digest& manifest_or_index, const PullContext& context) = 0;
   // Fetches what is damaged or missing again, from `reference`'s repository with the tenant's credentials, and gives
   // the verdict afterwards. kConflict while a job uses a damaged layer.
   virtual Result<ImageVerdict> Repair(const Digest& manifest_or_index, const std::string& reference,
-                                      const PullContext& context) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }
+                                      const PullContext& context) = 0;
 
   // ---- Export: the merged root as a tar stream.
   using Sink = std::function<Result<void>(std::string_view)>;
-  virtual Result<void> Export(const Digest& manifest_or_index, const Sink& sink, const std::atomic<bool>* cancelled) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }
+  virtual Result<void> Export(const Digest& manifest_or_index, const Sink& sink,
+                              const std::atomic<bool>* cancelled) = 0;
 
   // ---- Import: a client uploads the blobs, then gives the manifest. What a tenant uploads serves that tenant alone.
-  virtual Result<std::unique_ptr<BlobUpload>> StartUpload(const std::string& tenant, const Digest& digest) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }
-  virtual Result<bool> HasUpload(const std::string& tenant, const Digest& digest) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }  // or need not upload it
+  virtual Result<std::unique_ptr<BlobUpload>> StartUpload(const std::string& tenant, const Digest& digest) = 0;
+  virtual Result<bool> HasUpload(const std::string& tenant, const Digest& digest) = 0;  // or need not upload it
   // The blobs that Import() of this would miss.
-  virtual Result<std::vector<Digest>> MissingBlobs(const ImportRequest& request) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }
+  virtual Result<std::vector<Digest>> MissingBlobs(const ImportRequest& request) = 0;
   // Needs no registry. The caller records a permanent grant for the reference's repository. kNotFound: blobs are
   // missing (MissingBlobs() lists them).
-  virtual Result<ImageRecord> Import(const ImportRequest& request, const PullContext& context) {
-    return Fail(ErrorCode::kUnsupported, "not wired yet");
-  }
+  virtual Result<ImageRecord> Import(const ImportRequest& request, const PullContext& context) = 0;
 };
-
-#pragma GCC diagnostic pop
 
 struct ImageStoreOptions {
   std::string directory;  // .../service: holds blobs/, images/, locks/, partial/

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/crypto/crypto.h"
+#include "base/log.h"
 #include "image/layer/limits.h"
 #include "image/worker_stream.h"
 
@@ -32,8 +33,8 @@ bool HasOpaqueRoot(const LayerFacts& facts) { return std::binary_search(facts.op
 
 // The layers that show, base first: none below one whose root is opaque, and of one that comes twice the upper, which
 // covers all that the lower one says (overlayfs takes no directory twice).
-std::vector<LayerPuller::Layer> EffectiveLayers(std::span<const LayerPuller::Layer> layers) {
-  std::vector<LayerPuller::Layer> top_first;
+std::vector<PulledLayer> EffectiveLayers(std::span<const PulledLayer> layers) {
+  std::vector<PulledLayer> top_first;
   std::set<Digest> seen;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
     if (!seen.insert(layer->digest).second) continue;
@@ -43,112 +44,165 @@ std::vector<LayerPuller::Layer> EffectiveLayers(std::span<const LayerPuller::Lay
   return {top_first.rbegin(), top_first.rend()};
 }
 
-// The worker's own words where it has some; else how it ended. `report` is what it wrote, an Error if that could not
-// be read.
-template <typename Report>
-Result<Report> Outcome(StoreWorker& worker, Result<std::string> report, Result<Report> (*decode)(std::string_view)) {
-  if (!report) return tl::unexpected(std::move(report).error());
-  const Result<void> ended = worker.Wait();
-  Result<Report> decoded = decode(*report);
-  if (!ended && (decoded || report->empty())) return tl::unexpected(ended.error());
-  return decoded;
+// Whether other bytes, from another place, could have made a difference.
+bool MayBeTheBytes(ErrorCode code) {
+  return code != ErrorCode::kCancelled && code != ErrorCode::kExhausted && code != ErrorCode::kConflict;
+}
+
+void Say(const LayerListener& listener, LayerProgress::State state) {
+  if (listener.on_state) listener.on_state(state);
 }
 
 }  // namespace
 
-Result<UnpackReport> LayerPuller::Ensure(RegistryClient& registry, const LayerDescriptor& layer, const Digest& diff_id,
-                                         const OnBytes& on_bytes, const std::atomic<bool>* cancelled) {
+MergePlan PlanMerge(std::span<const PulledLayer> layers) {
+  MergePlan plan;
+  const std::vector<PulledLayer> effective = EffectiveLayers(layers);
+  for (const PulledLayer& layer : effective) plan.order.layers.push_back(layer.report.facts);
+  for (auto layer = effective.rbegin(); layer != effective.rend(); ++layer)
+    plan.top_first.push_back(LayerName::Of(layer->digest));
+  return plan;
+}
+
+// A record that cannot be read proves nothing: what it stood for is fetched again.
+template <typename Record>
+Result<std::optional<Record>> LayerPuller::UnlessDamaged(Result<std::optional<Record>> record) const {
+  if (record || record.error().code != ErrorCode::kCorrupt) return record;
+  LogWarn("layer_record_damaged", {{"error", record.error().message}, {"action", "fetch it again"}});
+  return std::optional<Record>();
+}
+
+Result<UnpackReport> LayerPuller::Ensure(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id,
+                                         const LayerListener& listener, const std::atomic<bool>* cancelled) {
   const Digest& digest = layer.descriptor.digest;
   const KeyLocks::Lock lock = TRY(locks_.Acquire(digest.hex(), cancelled));
   const std::string context = "layer " + digest.ToString();
-  if (std::optional<UnpackReport> known = TRY(records_.FindLayer(digest));
+  if (std::optional<UnpackReport> known = TRY(UnlessDamaged(records_.FindLayer(digest)));
       known && TRY(store_.HasLayer(LayerName::Of(digest)))) {
-    TRY_IN(context, ProveServed(registry, layer.descriptor, on_bytes));  // first: our record is no business of others
+    // First: our record is no business of others.
+    TRY_IN(context, ProveServed(source, layer.descriptor, listener));
     if (known->diff_id != diff_id)
       return Fail(ErrorCode::kCorrupt, "{} has the diff_id {}, the image's config says {}", context,
                   known->diff_id.ToString(), diff_id.ToString());
+    Say(listener, LayerProgress::kCached);
     return *std::move(known);
   }
-  UnpackReport report = TRY_IN(context, Download(registry, layer, diff_id, on_bytes, cancelled));
-  TRY(records_.PutLayer(digest, report));
-  TRY(records_.PutServed(digest, registry.repository()));
-  return report;
+  return TRY_IN(context, Fetch(source, layer, diff_id, Place::kFree, listener, cancelled));
+}
+
+Result<UnpackReport> LayerPuller::Replace(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id,
+                                          const LayerListener& listener, const std::atomic<bool>* cancelled) {
+  const Digest& digest = layer.descriptor.digest;
+  const KeyLocks::Lock lock = TRY(locks_.Acquire(digest.hex(), cancelled));
+  return TRY_IN("layer " + digest.ToString(), Fetch(source, layer, diff_id, Place::kReplace, listener, cancelled));
 }
 
 // A stored layer that came from another repository is fetched from this one once, to be compared and thrown away.
-Result<void> LayerPuller::ProveServed(RegistryClient& registry, const Descriptor& layer, const OnBytes& on_bytes) {
-  if (TRY(records_.WasServed(layer.digest, registry.repository()))) {
-    on_bytes(layer.size);
-    return {};
+Result<void> LayerPuller::ProveServed(ImageSource& source, const Descriptor& layer, const LayerListener& listener) {
+  if (TRY(records_.WasServed(layer.digest, source.repository()))) return {};
+  for (;;) {
+    Say(listener, LayerProgress::kDownloading);
+    Result<void> got = source.GetBlob(layer, [&listener](std::string_view piece) -> Result<void> {
+      if (listener.on_bytes) listener.on_bytes(piece.size());
+      return {};
+    });
+    if (got) break;
+    if (!source.MayHaveBetter(layer.digest)) return tl::unexpected(std::move(got).error());
   }
-  TRY(registry.GetBlob(layer, [&on_bytes](std::string_view piece) -> Result<void> {
-    on_bytes(piece.size());
-    return {};
-  }));
-  return records_.PutServed(layer.digest, registry.repository());
+  return records_.PutServed(layer.digest, source.repository());
 }
 
-Result<UnpackReport> LayerPuller::Download(RegistryClient& registry, const LayerDescriptor& layer,
-                                           const Digest& diff_id, const OnBytes& on_bytes,
+// As often as the source has another place to ask: a mirror's bytes are as good as their digest. The record comes after
+// the layer, and the mark last: a crash in between leaves a layer that nobody believes in, or a record of one that
+// nobody was given.
+Result<UnpackReport> LayerPuller::Fetch(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id,
+                                        Place place, const LayerListener& listener,
+                                        const std::atomic<bool>* cancelled) {
+  const Digest& digest = layer.descriptor.digest;
+  Result<UnpackReport> report = Download(source, layer, diff_id, place, listener, cancelled);
+  while (!report && MayBeTheBytes(report.error().code) && source.MayHaveBetter(digest))
+    report = Download(source, layer, diff_id, place, listener, cancelled);
+  if (!report) return report;
+  TRY(records_.PutLayer(digest, *report));
+  TRY(records_.PutServed(digest, source.repository()));
+  Say(listener, LayerProgress::kDone);
+  return report;
+}
+
+Result<UnpackReport> LayerPuller::Download(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id,
+                                           Place place, const LayerListener& listener,
                                            const std::atomic<bool>* cancelled) {
+  Say(listener, LayerProgress::kDownloading);
   WorkerStream::WorkerEnds ends;
   const std::unique_ptr<WorkerStream> stream = TRY(WorkerStream::Make(ends, cancelled));
   const std::unique_ptr<StoreWorker> worker = TRY(store_.StartUnpack(ends.input.get(), ends.report.get()));
   ends = {};
   Result<void> sent = stream->Write(EncodeUnpackOrder({layer.compression, layer.descriptor.size}));
   if (sent) {
-    sent = registry.GetBlob(layer.descriptor, [&](std::string_view piece) -> Result<void> {
+    sent = source.GetBlob(layer.descriptor, [&](std::string_view piece) -> Result<void> {
       TRY(stream->Write(piece));
-      on_bytes(piece.size());
+      if (listener.on_bytes) listener.on_bytes(piece.size());
       return {};
     });
   }
   // A worker that has refused the layer reads no further: what counts then is its reason, not our failed write.
   if (!sent && !stream->worker_ended()) return tl::unexpected(std::move(sent).error());
-  const UnpackReport report = TRY(Outcome(*worker, stream->FinishAndReadReport(), DecodeUnpackReport));
+  Say(listener, LayerProgress::kUnpacking);
+  const UnpackReport report = TRY(OutcomeOf(*worker, stream->FinishAndReadReport(), DecodeUnpackReport));
   if (!sent) return Fail(ErrorCode::kInternal, "the store worker ended before the layer did");
   if (report.diff_id != diff_id)
     return Fail(ErrorCode::kCorrupt, "it unpacks to {}, the image's config says {}", report.diff_id.ToString(),
                 diff_id.ToString());
-  TRY(worker->Commit(LayerName::Of(layer.descriptor.digest), OpaqueDirectories(report.facts)));
+  TRY(Commit(*worker, LayerName::Of(layer.descriptor.digest), OpaqueDirectories(report.facts), place));
   return report;
 }
 
-Result<MergedImage> LayerPuller::Merge(std::span<const Layer> layers, const std::atomic<bool>* cancelled) {
-  const std::vector<Layer> effective = EffectiveLayers(layers);
-  std::vector<LayerName> top_first;
-  for (auto layer = effective.rbegin(); layer != effective.rend(); ++layer)
-    top_first.push_back(LayerName::Of(layer->digest));
+// Of two trees of one name the store keeps the first, so a damaged one has to go before its successor comes.
+Result<void> LayerPuller::Commit(StoreWorker& worker, const LayerName& name, std::span<const std::string> opaque,
+                                 Place place) {
+  if (place == Place::kReplace) {
+    const Result<void> removed = store_.RemoveLayer(name);
+    if (!removed && removed.error().code == ErrorCode::kConflict)
+      return Fail(ErrorCode::kConflict, "a running job uses it, so that it cannot be replaced now: try again later");
+    if (!removed && removed.error().code != ErrorCode::kNotFound) return removed;
+  }
+  return worker.Commit(name, opaque);
+}
+
+Result<MergedImage> LayerPuller::Merge(std::span<const PulledLayer> layers, LayerPins::Pin& pin, bool replace,
+                                       const std::atomic<bool>* cancelled) {
+  MergePlan plan = PlanMerge(layers);
   MergedImage merged;
-  merged.fixup = FixupName(top_first);
+  merged.fixup = FixupName(plan.top_first);
   const KeyLocks::Lock lock = TRY(locks_.Acquire(merged.fixup.hex(), cancelled));
-  std::optional<MergeReport> known = TRY(records_.FindMerge(merged.fixup));
-  if (known && TRY(store_.HasLayer(merged.fixup))) {
+  TRY(pin.Add(merged.fixup, cancelled));
+  std::optional<MergeReport> known = TRY(UnlessDamaged(records_.FindMerge(merged.fixup)));
+  if (known && !replace && TRY(store_.HasLayer(merged.fixup))) {
     merged.report = *std::move(known);
   } else {
-    merged.report = TRY_IN("merge layers", RunMerge(effective, top_first, merged.fixup, cancelled));
+    merged.report =
+        TRY_IN("merge layers", RunMerge(plan, merged.fixup, replace ? Place::kReplace : Place::kFree, cancelled));
     TRY(records_.PutMerge(merged.fixup, merged.report));
   }
-  merged.rootfs = std::move(top_first);
+  merged.rootfs = std::move(plan.top_first);
   merged.rootfs.insert(merged.rootfs.begin(), merged.fixup);
   return merged;
 }
 
-Result<MergeReport> LayerPuller::RunMerge(std::span<const Layer> layers, std::span<const LayerName> top_first,
-                                          const LayerName& fixup, const std::atomic<bool>* cancelled) {
-  MergeOrder order;
-  for (const Layer& layer : layers) order.layers.push_back(layer.report.facts);
-  const std::string bytes = EncodeMergeOrder(order);
+Result<MergeReport> LayerPuller::RunMerge(const MergePlan& plan, const LayerName& fixup, Place place,
+                                          const std::atomic<bool>* cancelled) {
+  const std::string bytes = EncodeMergeOrder(plan.order);
   if (bytes.size() > kMaxMergeOrderBytes)
     return Fail(ErrorCode::kTooLarge, "the layers change too many directories of each other");
   WorkerStream::WorkerEnds ends;
   const std::unique_ptr<WorkerStream> stream = TRY(WorkerStream::Make(ends, cancelled));
-  const std::unique_ptr<StoreWorker> worker = TRY(store_.StartMerge(ends.input.get(), ends.report.get(), top_first));
+  const std::unique_ptr<StoreWorker> worker =
+      TRY(store_.StartMerge(ends.input.get(), ends.report.get(), plan.top_first));
   ends = {};
   Result<void> sent = stream->Write(bytes);
   if (!sent && !stream->worker_ended()) return tl::unexpected(std::move(sent).error());
-  MergeReport report = TRY(Outcome(*worker, stream->FinishAndReadReport(), DecodeMergeReport));
-  TRY(worker->Commit(fixup, {}));
+  MergeReport report = TRY(OutcomeOf(*worker, stream->FinishAndReadReport(), DecodeMergeReport));
+  TRY(Commit(*worker, fixup, {}, place));
   return report;
 }
 

@@ -12,10 +12,12 @@
 
 #include "base/result.h"
 #include "image/image.h"
+#include "image/image_source.h"
+#include "image/image_store.h"
 #include "image/key_locks.h"
+#include "image/layer_pins.h"
 #include "image/manifest.h"
 #include "image/records.h"
-#include "image/registry_client.h"
 #include "image/store_port.h"
 
 namespace caisson::image {
@@ -26,35 +28,71 @@ struct MergedImage {
   MergeReport report;
 };
 
+// Who hears of one layer on its way. Both may be empty. A download that begins anew says kDownloading again: its bytes
+// count from zero then.
+struct LayerListener {
+  std::function<void(LayerProgress::State)> on_state;
+  std::function<void(uint64_t)> on_bytes;  // compressed bytes that came
+};
+
+// Layers base first, a layer that comes twice included twice.
+struct PulledLayer {
+  Digest digest;
+  UnpackReport report;
+};
+
+// The order that the merging and the exporting worker get, and the layers that they get to see: those that show.
+struct MergePlan {
+  MergeOrder order;                  // base first
+  std::vector<LayerName> top_first;  // without the fix-up layer
+};
+MergePlan PlanMerge(std::span<const PulledLayer> layers);
+
 class LayerPuller {
  public:
   LayerPuller(StorePort& store, const Records& records, KeyLocks& locks)
       : store_(store), records_(records), locks_(locks) {}
 
-  // What we verified of `layer`, which the store has when this returns, and which `registry` has sent us at least once.
-  // `on_bytes` counts compressed bytes, those of a layer that was there already too. kCorrupt where its diff_id is not
-  // `diff_id`.
-  using OnBytes = std::function<void(uint64_t)>;
-  Result<UnpackReport> Ensure(RegistryClient& registry, const LayerDescriptor& layer, const Digest& diff_id,
-                              const OnBytes& on_bytes, const std::atomic<bool>* cancelled);
+  // What we verified of `layer`, which the store has when this returns, and which `source` has sent us at least once.
+  // kCorrupt where its diff_id is not `diff_id`. The caller has pinned it.
+  Result<UnpackReport> Ensure(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id,
+                              const LayerListener& listener, const std::atomic<bool>* cancelled);
+  // Fetches it in any case and puts it in the place of the stored one: the new tree is complete before the old one
+  // goes. kConflict while a job uses that.
+  Result<UnpackReport> Replace(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id,
+                               const LayerListener& listener, const std::atomic<bool>* cancelled);
 
-  // Layers base first, a layer that comes twice included twice. The fix-up layer is in the store when this returns.
-  struct Layer {
-    Digest digest;
-    UnpackReport report;
-  };
-  Result<MergedImage> Merge(std::span<const Layer> layers, const std::atomic<bool>* cancelled);
+  // The fix-up layer is in the store, and pinned by `pin`, when this returns. With `replace` it is made anew.
+  Result<MergedImage> Merge(std::span<const PulledLayer> layers, LayerPins::Pin& pin, bool replace,
+                            const std::atomic<bool>* cancelled);
 
  private:
-  Result<void> ProveServed(RegistryClient& registry, const Descriptor& layer, const OnBytes& on_bytes);
-  Result<UnpackReport> Download(RegistryClient& registry, const LayerDescriptor& layer, const Digest& diff_id,
-                                const OnBytes& on_bytes, const std::atomic<bool>* cancelled);
-  Result<MergeReport> RunMerge(std::span<const Layer> layers, std::span<const LayerName> top_first,
-                               const LayerName& fixup, const std::atomic<bool>* cancelled);
+  enum class Place { kFree, kReplace };
+  Result<void> ProveServed(ImageSource& source, const Descriptor& layer, const LayerListener& listener);
+  Result<UnpackReport> Fetch(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id, Place place,
+                             const LayerListener& listener, const std::atomic<bool>* cancelled);
+  Result<UnpackReport> Download(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id, Place place,
+                                const LayerListener& listener, const std::atomic<bool>* cancelled);
+  Result<MergeReport> RunMerge(const MergePlan& plan, const LayerName& fixup, Place place,
+                               const std::atomic<bool>* cancelled);
+  Result<void> Commit(StoreWorker& worker, const LayerName& name, std::span<const std::string> opaque, Place place);
+  template <typename Record>
+  Result<std::optional<Record>> UnlessDamaged(Result<std::optional<Record>> record) const;
 
   StorePort& store_;
   const Records& records_;
   KeyLocks& locks_;
 };
+
+// The worker's own words where it has some; else how it ended. `report` is what it wrote, an Error if that could not
+// be read.
+template <typename Report>
+Result<Report> OutcomeOf(StoreWorker& worker, Result<std::string> report, Result<Report> (*decode)(std::string_view)) {
+  if (!report) return tl::unexpected(std::move(report).error());
+  const Result<void> ended = worker.Wait();
+  Result<Report> decoded = decode(*report);
+  if (!ended && (decoded || report->empty())) return tl::unexpected(ended.error());
+  return decoded;
+}
 
 }  // namespace caisson::image

@@ -3,12 +3,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 
 #include "base/crypto/crypto.h"
-#include "base/encoding.h"
 #include "base/io.h"
 #include "base/json/json.h"
 #include "image/layer/limits.h"
@@ -17,185 +20,135 @@ namespace caisson::image {
 namespace {
 
 constexpr std::string_view kImages = "images", kLayers = "layers", kMerges = "merges", kBlobs = "blobs/sha256",
-                           kServed = "served";
+                           kServed = "served", kSigned = "signed", kTags = "tags", kDamaged = "damaged";
+constexpr std::string_view kKinds[] = {kImages, kLayers, kMerges, kBlobs, kServed, kSigned, kTags, kDamaged};
 constexpr std::string_view kJsonSuffix = ".json";
-constexpr size_t kMaxRecordBytes = 32 << 20;  // a config of 8 MiB and two account files, escaped
+constexpr std::string_view kTemporarySuffix = ".new";  // of WriteFileDurably
 constexpr size_t kMaxRepositoryBytes = 4096;
-constexpr int64_t kRecordVersion = 1;
+constexpr size_t kMaxTagBytes = 16 << 10;
+constexpr size_t kHexDigits = 64;
 
 std::string ServedName(const Digest& digest, const std::string& repository) {
   return digest.hex() + "-" + Sha256Of(repository).hex();
 }
 
-Json ToJson(const std::vector<std::string>& texts) {
-  Json::Array items(texts.begin(), texts.end());
-  return Json(std::move(items));
+std::string SignedName(const Digest& digest, const std::string& repository, const std::string& rule) {
+  return digest.hex() + "-" + Sha256Of(repository + "\n" + rule).hex();
 }
 
-Result<std::vector<std::string>> TextsOf(const Json& json, std::string_view key) {
-  std::vector<std::string> texts;
-  for (const Json& item : json.ArrayOrEmpty(key)) {
-    if (!item.AsString()) return Fail(ErrorCode::kCorrupt, "\"{}\" is not a list of texts", key);
-    texts.push_back(*item.AsString());
-  }
-  return texts;
+std::string TagName(const std::string& tenant, const std::string& reference) {
+  return Sha256Of(tenant + "\n" + reference).hex();
 }
 
-Json ConfigToJson(const ImageConfig& config) {
+std::string ImageName(const Digest& manifest) { return manifest.hex() + std::string(kJsonSuffix); }
+
+std::string EncodeTag(const TagRecord& tag) {
   Json json = Json::MakeObject();
-  json.Set("architecture", config.architecture);
-  json.Set("os", config.os);
-  json.Set("user", config.user);
-  json.Set("entrypoint", ToJson(config.entrypoint));
-  json.Set("command", ToJson(config.command));
-  json.Set("env", ToJson(config.env));
-  json.Set("working_dir", config.working_dir);
-  json.Set("stop_signal", config.stop_signal);
-  return json;
+  json.Set("tenant", tag.tenant);
+  json.Set("reference", tag.reference);
+  json.Set("digest", tag.digest.ToString());
+  json.Set("imported", tag.imported);
+  return json.Dump(true);
 }
 
-Result<ImageConfig> ConfigFromJson(const Json& json) {
-  ImageConfig config;
-  config.architecture = json.StringOr("architecture", "");
-  config.os = json.StringOr("os", "");
-  config.user = json.StringOr("user", "");
-  config.entrypoint = TRY(TextsOf(json, "entrypoint"));
-  config.command = TRY(TextsOf(json, "command"));
-  config.env = TRY(TextsOf(json, "env"));
-  config.working_dir = json.StringOr("working_dir", "");
-  config.stop_signal = json.StringOr("stop_signal", "");
-  return config;
+Result<TagRecord> DecodeTag(std::string_view text) {
+  const Json json = TRY(ParseJson(text, {.max_bytes = kMaxTagBytes, .max_depth = kMaxJsonDepth}));
+  const Json* imported = json.Find("imported");
+  return TagRecord{.tenant = json.StringOr("tenant", ""),
+                   .reference = json.StringOr("reference", ""),
+                   .digest = TRY(Digest::Parse(json.StringOr("digest", ""))),
+                   .imported = imported && imported->AsBool() && *imported->AsBool()};
 }
 
-Json LayerToJson(const LayerRecord& layer) {
-  Json json = Json::MakeObject();
-  json.Set("digest", layer.digest.ToString());
-  json.Set("diff_id", layer.diff_id.ToString());
-  json.Set("compressed_bytes", layer.compressed_bytes);
-  json.Set("unpacked_bytes", layer.unpacked_bytes);
-  json.Set("entries", layer.entries);
-  return json;
+// When the file was last written or touched; 0 where it is gone.
+UnixMillis TimeOf(const std::string& path) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return 0;
+  return info.st_mtim.tv_sec * 1000 + info.st_mtim.tv_nsec / 1'000'000;
 }
 
-Result<LayerRecord> LayerFromJson(const Json& json) {
-  LayerRecord layer;
-  layer.digest = TRY(Digest::Parse(json.StringOr("digest", "")));
-  layer.diff_id = TRY(Digest::Parse(json.StringOr("diff_id", "")));
-  layer.compressed_bytes = static_cast<uint64_t>(json.IntOr("compressed_bytes", 0));
-  layer.unpacked_bytes = static_cast<uint64_t>(json.IntOr("unpacked_bytes", 0));
-  layer.entries = static_cast<uint64_t>(json.IntOr("entries", 0));
-  return layer;
-}
-
-Json DirectoriesToJson(const std::map<std::string, PathAttributes>& directories) {
-  Json json = Json::MakeObject();
-  for (const auto& [path, attributes] : directories) {
-    Json item = Json::MakeObject();
-    item.Set("mode", attributes.mode);
-    item.Set("uid", attributes.uid);
-    item.Set("gid", attributes.gid);
-    json.Set(path, std::move(item));
-  }
-  return json;
-}
-
-Result<std::map<std::string, PathAttributes>> DirectoriesFromJson(const Json* json) {
-  std::map<std::string, PathAttributes> directories;
-  if (!json || !json->AsObject()) return Fail(ErrorCode::kCorrupt, "\"directories\" is missing");
-  for (const auto& [path, item] : *json->AsObject())
-    directories[path] = {static_cast<uint32_t>(item.IntOr("mode", 0)), static_cast<uint32_t>(item.IntOr("uid", 0)),
-                         static_cast<uint32_t>(item.IntOr("gid", 0))};
-  return directories;
-}
-
-Result<std::string> Base64Member(const Json& json, std::string_view key) {
-  std::optional<std::string> bytes = Base64Decode(json.StringOr(key, ""));
-  if (!bytes) return Fail(ErrorCode::kCorrupt, "\"{}\" is not base64", key);
-  return *std::move(bytes);
+// The digest that begins the name of a mark.
+std::optional<Digest> DigestOfMark(std::string_view name) {
+  if (name.size() <= kHexDigits || name[kHexDigits] != '-') return std::nullopt;
+  const Result<Digest> digest = Digest::Parse("sha256:" + std::string(name.substr(0, kHexDigits)));
+  return digest ? std::optional(*digest) : std::nullopt;
 }
 
 }  // namespace
 
-std::string EncodeImageRecord(const ImageRecord& record) {
-  Json json = Json::MakeObject();
-  json.Set("version", kRecordVersion);
-  json.Set("reference", record.reference);
-  json.Set("repository", record.repository);
-  json.Set("manifest", record.manifest.ToString());
-  json.Set("index", record.index.ToString());
-  json.Set("config", ConfigToJson(record.config));
-  Json::Array layers, rootfs;
-  for (const LayerRecord& layer : record.layers) layers.push_back(LayerToJson(layer));
-  for (const LayerName& name : record.rootfs) rootfs.emplace_back(name.hex());
-  json.Set("layers", std::move(layers));
-  json.Set("fixup", record.fixup.hex());
-  json.Set("rootfs", std::move(rootfs));
-  json.Set("directories", DirectoriesToJson(record.directories));
-  json.Set("passwd_base64", Base64Encode(record.passwd));  // bytes of the image, of no known encoding
-  json.Set("group_base64", Base64Encode(record.group));
-  json.Set("warnings", ToJson(record.warnings));
-  json.Set("pulled_at", record.pulled_at);
-  return json.Dump(true);
-}
-
-Result<ImageRecord> DecodeImageRecord(std::string_view text) {
-  const Json json = TRY(ParseJson(text, {.max_bytes = kMaxRecordBytes, .max_depth = kMaxJsonDepth}));
-  if (json.IntOr("version", 0) != kRecordVersion) return Fail(ErrorCode::kCorrupt, "record of an unknown version");
-  ImageRecord record;
-  record.reference = json.StringOr("reference", "");
-  record.repository = json.StringOr("repository", "");
-  record.manifest = TRY(Digest::Parse(json.StringOr("manifest", "")));
-  record.index = TRY(Digest::Parse(json.StringOr("index", "")));
-  const Json* config = json.Find("config");
-  if (!config) return Fail(ErrorCode::kCorrupt, "\"config\" is missing");
-  record.config = TRY(ConfigFromJson(*config));
-  for (const Json& layer : json.ArrayOrEmpty("layers")) record.layers.push_back(TRY(LayerFromJson(layer)));
-  record.fixup = TRY(LayerName::Parse(json.StringOr("fixup", "")));
-  for (const std::string& name : TRY(TextsOf(json, "rootfs"))) record.rootfs.push_back(TRY(LayerName::Parse(name)));
-  record.directories = TRY(DirectoriesFromJson(json.Find("directories")));
-  record.passwd = TRY(Base64Member(json, "passwd_base64"));
-  record.group = TRY(Base64Member(json, "group_base64"));
-  record.warnings = TRY(TextsOf(json, "warnings"));
-  record.pulled_at = json.IntOr("pulled_at", 0);
-  return record;
-}
-
 Result<Records> Records::Open(const std::string& directory) {
-  for (const std::string_view kind : {kImages, kLayers, kMerges, kBlobs, kServed})
-    TRY(MakeDirectories(directory + "/" + std::string(kind), 0700));
+  for (const std::string_view kind : kKinds) TRY(MakeDirectories(directory + "/" + std::string(kind), 0700));
   return Records(directory);
 }
 
-Result<std::optional<ImageRecord>> Records::FindImage(const Digest& manifest) const {
-  const std::optional<std::string> text =
-      TRY(Read(kImages, manifest.hex() + std::string(kJsonSuffix), kMaxRecordBytes));
-  if (!text) return std::nullopt;
-  return TRY_IN("record of image " + manifest.ToString(), DecodeImageRecord(*text));
+Result<void> Records::Sweep() const {
+  for (const std::string_view kind : kKinds)
+    for (const std::string& name : TRY(NamesOf(kind)))
+      if (name.ends_with(kTemporarySuffix)) TRY(Remove(kind, name));
+  return {};
 }
 
-Result<std::vector<ImageRecord>> Records::ListImages() const {
-  struct CloseDirectory {
-    void operator()(DIR* directory) const { ::closedir(directory); }
-  };
-  const std::unique_ptr<DIR, CloseDirectory> stream(::opendir(PathOf(kImages, "").c_str()));
-  if (!stream) return FailErrno(errno, "read the image records");
-  std::vector<ImageRecord> records;
-  while (const dirent* entry = ::readdir(stream.get())) {
-    const std::string_view name = entry->d_name;
+// ---- Images -----------------------------------------------------------------------------------------------------
+
+Result<std::optional<ImageRecord>> Records::FindImage(const Digest& manifest) const {
+  const std::string context = "record of image " + manifest.ToString();
+  const std::optional<std::string> text = TRY_IN(context, Read(kImages, ImageName(manifest), kMaxRecordBytes));
+  if (!text) return std::nullopt;
+  Result<ImageRecord> record = DecodeImageRecord(*text);
+  // Any fault of its bytes is damage: nobody but us writes it.
+  if (!record) return Fail(ErrorCode::kCorrupt, "{}: {}", context, record.error().message);
+  if (record->manifest != manifest) return Fail(ErrorCode::kCorrupt, "{}: it is another image's", context);
+  record->used_at = TimeOf(PathOf(kImages, ImageName(manifest)));
+  return *std::move(record);
+}
+
+Result<ImageList> Records::ListImages() const {
+  ImageList list;
+  for (const std::string& name : TRY(NamesOf(kImages))) {
     if (!name.ends_with(kJsonSuffix)) continue;
-    const Result<Digest> digest =
-        Digest::Parse("sha256:" + std::string(name.substr(0, name.size() - kJsonSuffix.size())));
+    const Result<Digest> digest = Digest::Parse("sha256:" + name.substr(0, name.size() - kJsonSuffix.size()));
     if (!digest) continue;
-    if (std::optional<ImageRecord> record = TRY(FindImage(*digest))) records.push_back(*std::move(record));
+    Result<std::optional<ImageRecord>> record = FindImage(*digest);
+    if (!record) {
+      list.damaged.push_back({*digest, std::move(record).error()});
+    } else if (*record) {
+      list.images.push_back(**std::move(record));
+    }
   }
-  std::sort(records.begin(), records.end(),
+  std::sort(list.images.begin(), list.images.end(),
             [](const ImageRecord& a, const ImageRecord& b) { return a.pulled_at > b.pulled_at; });
-  return records;
+  return list;
 }
 
 Result<void> Records::PutImage(const ImageRecord& record) const {
-  return Write(kImages, record.manifest.hex() + std::string(kJsonSuffix), EncodeImageRecord(record));
+  TRY(Write(kImages, ImageName(record.manifest), EncodeImageRecord(record)));
+  return TouchImage(record.manifest, record.pulled_at);
 }
+
+Result<void> Records::TouchImage(const Digest& manifest, UnixMillis now) const {
+  const timespec time{now / 1000, now % 1000 * 1'000'000};
+  const timespec times[] = {time, time};
+  if (::utimensat(AT_FDCWD, PathOf(kImages, ImageName(manifest)).c_str(), times, 0) != 0 && errno != ENOENT)
+    return FailErrno(errno, "note the use of image {}", manifest.ToString());
+  return {};
+}
+
+Result<void> Records::RemoveImage(const Digest& manifest) const {
+  TRY(Remove(kImages, ImageName(manifest)));
+  // Before anything that the record promises is removed.
+  const Fd directory = TRY(OpenAt(AT_FDCWD, PathOf(kImages, ""), O_RDONLY | O_DIRECTORY));
+  if (::fsync(directory.get()) != 0) return FailErrno(errno, "sync the image records");
+  return {};
+}
+
+Result<void> Records::SetImageAside(const Digest& manifest) const {
+  const std::string name = ImageName(manifest);
+  if (::rename(PathOf(kImages, name).c_str(), PathOf(kDamaged, name).c_str()) != 0 && errno != ENOENT)
+    return FailErrno(errno, "set the record of image {} aside", manifest.ToString());
+  return {};
+}
+
+// ---- Layers -----------------------------------------------------------------------------------------------------
 
 Result<std::optional<UnpackReport>> Records::FindLayer(const Digest& digest) const {
   const std::optional<std::string> bytes = TRY(Read(kLayers, digest.hex(), kMaxReportBytes));
@@ -207,6 +160,8 @@ Result<void> Records::PutLayer(const Digest& digest, const UnpackReport& report)
   return Write(kLayers, digest.hex(), EncodeReport(report));
 }
 
+Result<void> Records::RemoveLayer(const Digest& digest) const { return Remove(kLayers, digest.hex()); }
+
 Result<std::optional<MergeReport>> Records::FindMerge(const LayerName& fixup) const {
   const std::optional<std::string> bytes = TRY(Read(kMerges, fixup.hex(), kMaxReportBytes));
   if (!bytes) return std::nullopt;
@@ -216,6 +171,14 @@ Result<std::optional<MergeReport>> Records::FindMerge(const LayerName& fixup) co
 Result<void> Records::PutMerge(const LayerName& fixup, const MergeReport& report) const {
   return Write(kMerges, fixup.hex(), EncodeReport(report));
 }
+
+Result<void> Records::RemoveMerge(const LayerName& fixup) const { return Remove(kMerges, fixup.hex()); }
+
+Result<std::vector<LayerName>> Records::ListLayers() const { return LayerNamesOf(kLayers); }
+
+Result<std::vector<LayerName>> Records::ListMerges() const { return LayerNamesOf(kMerges); }
+
+// ---- Blobs and what proves them ---------------------------------------------------------------------------------
 
 Result<std::optional<std::string>> Records::FindBlob(const Digest& digest) const {
   std::optional<std::string> bytes = TRY(Read(kBlobs, digest.hex(), kMaxConfigBytes));
@@ -227,12 +190,95 @@ Result<void> Records::PutBlob(const Digest& digest, std::string_view bytes) cons
   return Write(kBlobs, digest.hex(), bytes);
 }
 
+Result<void> Records::RemoveBlob(const Digest& digest) const { return Remove(kBlobs, digest.hex()); }
+
+Result<std::vector<Digest>> Records::ListBlobs() const {
+  std::vector<Digest> digests;
+  for (const LayerName& name : TRY(LayerNamesOf(kBlobs))) digests.push_back(Digest{name.bytes});
+  return digests;
+}
+
 Result<bool> Records::WasServed(const Digest& digest, const std::string& repository) const {
   return TRY(Read(kServed, ServedName(digest, repository), kMaxRepositoryBytes)) == repository;
 }
 
 Result<void> Records::PutServed(const Digest& digest, const std::string& repository) const {
   return Write(kServed, ServedName(digest, repository), repository);
+}
+
+Result<bool> Records::WasSigned(const Digest& digest, const std::string& repository, const std::string& rule) const {
+  return TRY(Read(kSigned, SignedName(digest, repository, rule), kMaxRepositoryBytes)).has_value();
+}
+
+Result<void> Records::PutSigned(const Digest& digest, const std::string& repository, const std::string& rule) const {
+  return Write(kSigned, SignedName(digest, repository, rule), repository);
+}
+
+Result<void> Records::RemoveMarksUnless(const std::function<bool(const Digest&)>& needed) const {
+  for (const std::string_view kind : {kServed, kSigned})
+    for (const std::string& name : TRY(NamesOf(kind)))
+      if (const std::optional<Digest> digest = DigestOfMark(name); digest && !needed(*digest)) TRY(Remove(kind, name));
+  return {};
+}
+
+// ---- Tags -------------------------------------------------------------------------------------------------------
+
+Result<std::optional<TagRecord>> Records::FindTag(const std::string& tenant, const std::string& reference) const {
+  const std::optional<std::string> text = TRY(Read(kTags, TagName(tenant, reference), kMaxTagBytes));
+  if (!text) return std::nullopt;
+  Result<TagRecord> tag = DecodeTag(*text);
+  if (!tag || tag->tenant != tenant || tag->reference != reference) return std::nullopt;  // damaged: asked for again
+  return *std::move(tag);
+}
+
+Result<void> Records::PutTag(const TagRecord& tag) const {
+  return Write(kTags, TagName(tag.tenant, tag.reference), EncodeTag(tag));
+}
+
+Result<void> Records::RemoveTag(const TagRecord& tag) const {
+  return Remove(kTags, TagName(tag.tenant, tag.reference));
+}
+
+Result<std::vector<TagRecord>> Records::ListTags() const {
+  std::vector<TagRecord> tags;
+  for (const std::string& name : TRY(NamesOf(kTags))) {
+    const std::optional<std::string> text = TRY(Read(kTags, name, kMaxTagBytes));
+    if (!text || name.ends_with(kTemporarySuffix)) continue;
+    if (Result<TagRecord> tag = DecodeTag(*text)) {
+      tag->written_at = TimeOf(PathOf(kTags, name));
+      tags.push_back(*std::move(tag));
+    } else {
+      TRY(Remove(kTags, name));
+    }
+  }
+  return tags;
+}
+
+// ---- Files ------------------------------------------------------------------------------------------------------
+
+Result<std::vector<std::string>> Records::NamesOf(std::string_view kind) const {
+  struct CloseDirectory {
+    void operator()(DIR* directory) const { ::closedir(directory); }
+  };
+  const std::unique_ptr<DIR, CloseDirectory> stream(::opendir(PathOf(kind, "").c_str()));
+  if (!stream) return FailErrno(errno, "read {}", PathOf(kind, ""));
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(stream.get()))
+    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
+  return names;
+}
+
+Result<std::vector<LayerName>> Records::LayerNamesOf(std::string_view kind) const {
+  std::vector<LayerName> layers;
+  for (const std::string& name : TRY(NamesOf(kind)))
+    if (const Result<LayerName> layer = LayerName::Parse(name)) layers.push_back(*layer);
+  return layers;
+}
+
+Result<void> Records::Remove(std::string_view kind, const std::string& name) const {
+  if (::unlink(PathOf(kind, name).c_str()) != 0 && errno != ENOENT)
+    return FailErrno(errno, "remove {}", PathOf(kind, name));
+  return {};
 }
 
 std::string Records::PathOf(std::string_view kind, const std::string& name) const {

@@ -13,6 +13,9 @@ constexpr uint64_t kMebibyte = 1 << 20;
 // Rounded up: "0 MiB needed" would read like a mistake.
 uint64_t Mebibytes(uint64_t bytes) { return (bytes + kMebibyte - 1) / kMebibyte; }
 
+constexpr std::string_view kAdvice =
+    "remove images with \"caisson image rm\" or \"caisson image gc\", or make the disk larger";
+
 }  // namespace
 
 double SpaceInfo::used_percent() const {
@@ -35,19 +38,24 @@ Result<void> StoreSpace::CheckRoomFor(uint64_t bytes) const {
   return Fail(
       ErrorCode::kExhausted,
       "the image store's disk is too full: this needs about {} MiB, {} MiB are free and {} MiB of them are kept "
-      "free (min_free_bytes); remove images with \"caisson image rm\" or \"caisson image gc\", or make the "
-      "disk larger",
-      Mebibytes(bytes), space.free_bytes / kMebibyte, Mebibytes(floor_bytes_));
+      "free (min_free_bytes); {}",
+      Mebibytes(bytes), space.free_bytes / kMebibyte, Mebibytes(floor_bytes_), kAdvice);
 }
 
 Result<void> StoreSpace::CheckFloor() const {
   const SpaceInfo space = TRY(Now());
   if (space.free_bytes >= floor_bytes_) return {};
   return Fail(ErrorCode::kExhausted,
-              "the image store's disk became too full meanwhile: {} MiB are free, {} MiB are kept free "
-              "(min_free_bytes); remove images with \"caisson image rm\" or \"caisson image gc\", or make the disk "
-              "larger",
-              space.free_bytes / kMebibyte, Mebibytes(floor_bytes_));
+              "the image store's disk became too full: {} MiB are free, {} MiB are kept free (min_free_bytes); {}",
+              space.free_bytes / kMebibyte, Mebibytes(floor_bytes_), kAdvice);
+}
+
+Error StoreSpace::Explain(Error error) const {
+  if (error.code != ErrorCode::kExhausted || error.message.find(kAdvice) != std::string::npos) return error;
+  const Result<SpaceInfo> space = Now();
+  error.message +=
+      fmt::format("; the image store's disk has {} MiB free: {}", space ? space->free_bytes / kMebibyte : 0, kAdvice);
+  return error;
 }
 
 }  // namespace caisson::image

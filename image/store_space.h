@@ -30,6 +30,8 @@ class StoreSpace {
   Result<void> CheckRoomFor(uint64_t bytes) const;
   // kExhausted when less than the floor is free: what a pull asks while it runs.
   Result<void> CheckFloor() const;
+  // Of an error of kind kExhausted, which a writer met: the same advice, unless the error has it already.
+  Error Explain(Error error) const;
   uint64_t floor_bytes() const { return floor_bytes_; }
 
  private:

@@ -213,6 +213,11 @@ int FakeImages::resolves() const {
   return resolves_;
 }
 
+std::vector<image::PullPolicy> FakeImages::policies() const {
+  const std::lock_guard lock(mutex_);
+  return policies_;
+}
+
 std::vector<bool> FakeImages::pulls() const {
   const std::lock_guard lock(mutex_);
   return pulls_;

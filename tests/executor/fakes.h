@@ -124,16 +124,19 @@ class FakeImages final : public FakeImageStore {
   std::function<Result<Digest>(const std::string&, const image::PullContext&)> on_resolve;
   std::function<Result<void>(const image::ResolvedReference&, bool may_use_cached, const image::PullContext&)> on_pull;
   image::ImageRecord record;
+  std::optional<image::RememberedTag> tag;  // of every reference
 
   Result<image::ResolvedReference> Resolve(const std::string& reference, image::PullPolicy policy,
                                            const image::PullContext& context) override;
   Result<image::ImageRecord> Pull(const image::ResolvedReference& reference, bool may_use_cached,
                                   const image::PullContext& context) override;
+  Result<std::optional<image::RememberedTag>> FindTag(const std::string&, const std::string&) override { return tag; }
   Result<std::vector<image::ImageRecord>> List() override { return std::vector{record}; }
   Result<std::optional<image::ImageRecord>> Find(const Digest&) override { return std::optional(record); }
 
   int resolves() const;
-  std::vector<bool> pulls() const;  // may_use_cached of each
+  std::vector<image::PullPolicy> policies() const;  // of each Resolve()
+  std::vector<bool> pulls() const;                  // may_use_cached of each
   std::vector<Digest> pulled_digests() const;
 
  private:

@@ -20,6 +20,9 @@ class FakeImageStore : public image::ImageStore {
     return NotExpected("FindTag");
   }
   Result<void> ForgetTags(const std::string&, const std::vector<Digest>&) override { return NotExpected("ForgetTags"); }
+  Result<image::SignatureState> Signature(const image::ImageRecord&, const std::string&) override {
+    return image::SignatureState::kNotRequired;
+  }
   Result<image::CollectReport> Remove(const Digest&) override { return NotExpected("Remove"); }
   Result<image::CollectReport> Collect(const image::CollectOptions&) override { return NotExpected("Collect"); }
   Result<image::ImageVerdict> Verify(const Digest&, const image::PullContext&) override {

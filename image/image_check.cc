@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/image_check.h"
+
+#include <fmt/format.h>
+
+#include "image/layer/framed_output.h"
+#include "image/layer_pull.h"
+#include "image/worker_stream.h"
+
+namespace caisson::image {
+namespace {
+
+// What was recorded when the layer was made; nullopt where that is gone or cannot be read.
+Result<std::optional<TreeSum>> RecordedSum(const Records& records, const ImageRecord& image, const LayerName& name) {
+  std::optional<TreeSum> sum;
+  if (name == image.fixup) {
+    const Result<std::optional<MergeReport>> merge = records.FindMerge(name);
+    if (!merge && merge.error().code != ErrorCode::kCorrupt) return tl::unexpected(merge.error());
+    if (merge && *merge) sum = (*merge)->tree_sum;
+  } else {
+    const Result<std::optional<UnpackReport>> layer = records.FindLayer(Digest{name.bytes});
+    if (!layer && layer.error().code != ErrorCode::kCorrupt) return tl::unexpected(layer.error());
+    if (layer && *layer) sum = (*layer)->tree_sum;
+  }
+  return sum;
+}
+
+Result<VerifyReport> ReadTree(StorePort& store, const LayerName& name, const std::atomic<bool>* cancelled) {
+  WorkerStream::WorkerEnds ends;
+  const std::unique_ptr<WorkerStream> stream = TRY(WorkerStream::Make(ends, cancelled));
+  const std::unique_ptr<StoreWorker> worker = TRY(store.StartVerify(ends.input.get(), ends.report.get(), name));
+  ends = {};
+  return OutcomeOf(*worker, stream->FinishAndReadReport(), DecodeVerifyReport);
+}
+
+Result<LayerVerdict> VerifyLayer(StorePort& store, const Records& records, const ImageRecord& image,
+                                 const LayerName& name, const std::atomic<bool>* cancelled) {
+  if (!TRY(store.HasLayer(name))) return LayerVerdict{name, LayerVerdict::kMissing, "the store does not have it"};
+  const std::optional<TreeSum> recorded = TRY(RecordedSum(records, image, name));
+  if (!recorded) return LayerVerdict{name, LayerVerdict::kDamaged, "the record of its checksum is missing or damaged"};
+  const Result<VerifyReport> report = ReadTree(store, name, cancelled);
+  if (!report) {
+    if (report.error().code == ErrorCode::kNotFound)
+      return LayerVerdict{name, LayerVerdict::kMissing, report.error().message};
+    // A worker that could not read the tree to its end says so of the tree; anything else is no verdict on it.
+    if (report.error().code != ErrorCode::kCorrupt && report.error().code != ErrorCode::kInvalid)
+      return tl::unexpected(report.error());
+    return LayerVerdict{name, LayerVerdict::kDamaged, report.error().message};
+  }
+  if (!report->unreadable.empty())
+    return LayerVerdict{name, LayerVerdict::kDamaged,
+                        fmt::format("\"{}\" cannot be read{}", report->unreadable.front(),
+                                    report->unreadable.size() > 1 ? ", and others" : "")};
+  if (report->tree_sum != *recorded)
+    return LayerVerdict{name, LayerVerdict::kDamaged, "its files are not those that were unpacked"};
+  return LayerVerdict{name, LayerVerdict::kOk, ""};
+}
+
+// The layers as they were pulled, from the records alone.
+Result<std::vector<PulledLayer>> LayersOf(const Records& records, const ImageRecord& image) {
+  std::vector<PulledLayer> layers;
+  for (const LayerRecord& layer : image.layers) {
+    std::optional<UnpackReport> report = TRY(records.FindLayer(layer.digest));
+    if (!report)
+      return Fail(ErrorCode::kCorrupt, "the record of layer {} is missing: try \"caisson image verify --repair\"",
+                  layer.digest.ToString());
+    layers.push_back({layer.digest, *std::move(report)});
+  }
+  return layers;
+}
+
+}  // namespace
+
+Result<ImageVerdict> VerifyImage(StorePort& store, const Records& records, LayerPins& pins, const ImageRecord& image,
+                                 const PullContext& context) {
+  const LayerPins::Pin pin = TRY(pins.Take(image.rootfs, context.cancelled));
+  ImageVerdict verdict;
+  for (const LayerName& name : image.rootfs) {
+    if (context.cancelled && context.cancelled->load()) return Fail(ErrorCode::kCancelled, "cancelled");
+    verdict.layers.push_back(
+        TRY_IN("verify layer " + name.hex(), VerifyLayer(store, records, image, name, context.cancelled)));
+  }
+  return verdict;
+}
+
+Result<void> ExportImage(StorePort& store, const Records& records, LayerPins& pins, const ImageRecord& image,
+                         const ImageStore::Sink& sink, const std::atomic<bool>* cancelled) {
+  const LayerPins::Pin pin = TRY(pins.Take(image.rootfs, cancelled));
+  const MergePlan plan = PlanMerge(TRY(LayersOf(records, image)));
+  WorkerStream::WorkerEnds ends;
+  const std::unique_ptr<WorkerStream> stream = TRY(WorkerStream::Make(ends, cancelled));
+  const std::unique_ptr<StoreWorker> worker =
+      TRY(store.StartExport(ends.input.get(), ends.report.get(), plan.top_first));
+  ends = {};
+  FramedReader reader(sink);
+  const Result<void> sent = stream->Write(EncodeMergeOrder(plan.order));
+  if (!sent && !stream->worker_ended()) return sent;
+  TRY(stream->FinishAndReadOutput([&reader](std::string_view bytes) { return reader.Feed(bytes); }));
+  const Result<void> ended = worker->Wait();
+  TRY(reader.Finish());  // first: the worker's own words
+  return ended;
+}
+
+}  // namespace caisson::image
