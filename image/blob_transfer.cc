@@ -39,6 +39,7 @@ Result<void> BlobTransfer::Continue(RegistryTransport& place) {
     if (ended == Ended::kStartOver)
       return Fail(ErrorCode::kUnavailable, "registry {}: {} broke off at byte {} of {} and cannot be continued: {}",
                   place.endpoint().host, name(), received_, blob_.size, no_range_);
+    if (received_ == 0) return tl::unexpected(broke_);
     if (received_ - before >= kProgressBytes) resumes = 0;
     if (received_ == before || resumes == kMaxResumes)
       return Fail(ErrorCode::kUnavailable, "{}: it broke off at byte {} of {}, the last of {} times{}{}",

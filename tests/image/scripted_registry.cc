@@ -150,6 +150,13 @@ void ScriptedRegistry::Serve(int connection) {
     std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
     request.headers[name] = head.substr(colon + 2, head.find("\r\n", line) - colon - 2);
   }
+  request.body = head.substr(head.find("\r\n\r\n") + 4);
+  for (const std::string length = request.Header("content-length");
+       !length.empty() && request.body.size() < std::stoul(length);) {
+    const ssize_t got = ::recv(connection, buffer, sizeof buffer, 0);
+    if (got <= 0) return;
+    request.body.append(buffer, static_cast<size_t>(got));
+  }
   Script script;
   {
     const std::lock_guard lock(mutex_);

@@ -22,6 +22,7 @@ struct ScriptedRequest {
   std::string method;
   std::string path;                            // with the query
   std::map<std::string, std::string> headers;  // names in lower case
+  std::string body;
 
   std::string Header(const std::string& name) const;
 };
