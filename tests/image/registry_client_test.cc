@@ -1,49 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/registry_client.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include "base/crypto/crypto.h"
-#include "tests/image/scripted_registry.h"
+#include "tests/image/registry_fixture.h"
 
 namespace caisson::image {
 namespace {
 
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
-struct FixedCredentials : CredentialSource {
-  Result<RegistryCredentials> Find(const std::string&, const std::string&) override { return credentials; }
-  RegistryCredentials credentials;
-};
-
-class RegistryClientTest : public testing::Test {
+class RegistryClientTest : public RegistryFixture {
  protected:
-  RegistryClient Client(RegistryCredentials credentials = {}, bool plain_http = true) {
-    const Reference reference = *ParseReference(registry_.address() + "/team/app:1");
-    credentials_.credentials = std::move(credentials);
-    registries_ = {{registry_.address(), {.plain_http = plain_http}}};
-    return RegistryClient(reference, {&registries_, &credentials_, "tenant", &cancelled_});
+  // A manifest that refers to another, as lists of referrers show it.
+  static std::string Entry(const std::string& bytes, const std::string& artifact_type) {
+    return fmt::format(R"({{"mediaType":"m","digest":"{}","size":{},"artifactType":"{}"}})", Sha256Of(bytes).ToString(),
+                       bytes.size(), artifact_type);
   }
-  Descriptor Blob(const std::string& bytes) { return {"", registry_.PutBlob(bytes), bytes.size()}; }
-  // Whatever is asked for gets this answer.
-  void AlwaysAnswer(const ScriptedAnswer& answer) {
-    registry_.SetScript([answer](const ScriptedRequest&) { return answer; });
+  static ScriptedAnswer Page(const std::string& entries, const std::string& header = "X",
+                             const std::string& value = "") {
+    return {.headers = {{"Content-Type", "application/vnd.oci.image.index.v1+json"}, {header, value}},
+            .body = R"({"schemaVersion":2,"manifests":[)" + entries + "]}"};
   }
-  // A registry that wants "Bearer secret" for everything but its token service at /token.
-  void WantToken(const std::string& challenge, const std::string& token_body = R"({"token":"secret"})") {
-    registry_.SetScript([challenge, token_body](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
-      if (request.path.starts_with("/token")) return ScriptedAnswer{.body = token_body};
-      if (request.Header("authorization") == "Bearer secret") return std::nullopt;
-      return ScriptedAnswer{.status = 401, .headers = {{"WWW-Authenticate", challenge}}};
-    });
+  static std::vector<std::string> DigestsOf(const Result<std::vector<Descriptor>>& referrers) {
+    if (!referrers) return {referrers.error().message};
+    std::vector<std::string> digests;
+    for (const Descriptor& referrer : *referrers) digests.push_back(referrer.digest.ToString());
+    return digests;
   }
+  static std::string DigestOf(const std::string& bytes) { return Sha256Of(bytes).ToString(); }
 
-  std::atomic<bool> cancelled_ = false;
-  RegistryTable registries_;
-  FixedCredentials credentials_;
-  ScriptedRegistry registry_;
+  const Digest subject_ = Sha256Of("subject");
 };
 
 TEST_F(RegistryClientTest, TagIsResolvedByHeadAlone) {
@@ -86,12 +74,6 @@ TEST_F(RegistryClientTest, BlobIsCheckedByteForByte) {
   EXPECT_THAT(error.message, HasSubstr(blob.digest.ToString()));
 }
 
-TEST_F(RegistryClientTest, ShortBlobIsCorrupt) {
-  const Descriptor blob = Blob(std::string(1000, 'b'));
-  AlwaysAnswer({.body = std::string(999, 'b')});
-  EXPECT_THAT(Client().GetBlobBytes(blob).error().message, HasSubstr("has 999 bytes, its manifest says 1000"));
-}
-
 TEST_F(RegistryClientTest, EndlessBlobIsStoppedAtItsSize) {
   const Descriptor blob = Blob(std::string(1000, 'b'));
   AlwaysAnswer({.body = std::string(4096, 'b'), .endless = true});
@@ -120,27 +102,6 @@ TEST_F(RegistryClientTest, BrokenTransferIsTakenUpWhereItBroke) {
   EXPECT_EQ(registry_.CountRequests("GET", "/blobs/"), 2);
 }
 
-TEST_F(RegistryClientTest, RegistryThatIgnoresRangesGivesTheSameBytes) {
-  std::string bytes(300000, '\0');
-  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 31 / 7);
-  const Descriptor blob = Blob(bytes);
-  registry_.SetScript([&bytes](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
-    return ScriptedAnswer{.body = bytes, .cut_after = request.Header("range").empty() ? 100000 : SIZE_MAX};
-  });
-  EXPECT_EQ(*Client().GetBlobBytes(blob), bytes);
-}
-
-TEST_F(RegistryClientTest, WrongRangeIsNeverTakenForTheRest) {
-  const std::string bytes(300000, 'x');
-  const Descriptor blob = Blob(bytes);
-  registry_.SetScript([&bytes](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
-    if (request.Header("range").empty()) return ScriptedAnswer{.body = bytes, .cut_after = 100000};
-    return ScriptedAnswer{.status = 206, .headers = {{"Content-Range", "bytes 0-9/300000"}}, .body = "0123456789"};
-  });
-  EXPECT_THAT(Client().GetBlobBytes(blob).error().message,
-              AllOf(HasSubstr("broke off at byte 100000 of 300000"), HasSubstr("another part")));
-}
-
 TEST_F(RegistryClientTest, StatusesBecomeTheRightErrors) {
   const struct {
     int status;
@@ -160,92 +121,6 @@ TEST_F(RegistryClientTest, StatusesBecomeTheRightErrors) {
   }
 }
 
-TEST_F(RegistryClientTest, BusyRegistryIsAskedAgainAndALongWaitIsTheCallers) {
-  const Digest digest = registry_.PutManifest("1", "{}", "x");
-  std::atomic<int> asked = 0;
-  registry_.SetScript([&asked](const ScriptedRequest&) -> std::optional<ScriptedAnswer> {
-    if (++asked <= 2) return ScriptedAnswer{.status = 429, .headers = {{"Retry-After", "0"}}};
-    return std::nullopt;
-  });
-  EXPECT_EQ(*Client().ResolveTag("1"), digest);
-  AlwaysAnswer({.status = 429, .headers = {{"Retry-After", "3600"}}});
-  EXPECT_EQ(Client().ResolveTag("1").error().code, ErrorCode::kUnavailable);
-}
-
-TEST_F(RegistryClientTest, AnonymousTokenIsFetchedOnceAndSentWithEveryRequest) {
-  registry_.PutManifest("1", "{}", "x");
-  WantToken(fmt::format(
-      R"(Basic realm="x", Bearer realm="http://{}/token?a=b",service="the, service",scope="repository:team/app:pull")",
-      registry_.address()));
-  RegistryClient client = Client();
-  EXPECT_TRUE(client.ResolveTag("1"));
-  EXPECT_TRUE(client.ResolveTag("1"));
-  EXPECT_EQ(registry_.CountRequests("GET", "/token?a=b&scope=repository%3Ateam%2Fapp%3Apull&service=the%2C%20service"),
-            1);
-}
-
-TEST_F(RegistryClientTest, AccessTokenIsTakenTooAndScopeHasADefault) {
-  registry_.PutManifest("1", "{}", "x");
-  WantToken(fmt::format(R"(Bearer realm="http://{}/token")", registry_.address()), R"({"access_token":"secret"})");
-  EXPECT_TRUE(Client().ResolveTag("1"));
-  EXPECT_EQ(registry_.CountRequests("GET", "scope=repository%3Ateam%2Fapp%3Apull"), 1);
-}
-
-TEST_F(RegistryClientTest, TokenServiceThatIsNotSafeIsRefused) {
-  for (const char* realm : {"http://auth.example/token", "file:///etc/passwd", "ftp://127.0.0.1/x",
-                            "https://user:pass@auth.example/", "nonsense", ""}) {
-    WantToken(fmt::format("Bearer realm=\"{}\"", realm));
-    const Error error = Client().ResolveTag("1").error();
-    EXPECT_TRUE(error.code == ErrorCode::kDenied || error.code == ErrorCode::kInvalid)
-        << realm << ": " << error.message;
-  }
-  WantToken(fmt::format(R"(Bearer realm="http://{}/token")", registry_.address()), R"({"token":"a\r\nX-Evil: 1"})");
-  EXPECT_FALSE(Client().ResolveTag("1"));
-}
-
-TEST_F(RegistryClientTest, RejectedTokenIsDeniedAfterOneTry) {
-  WantToken(fmt::format(R"(Bearer realm="http://{}/token")", registry_.address()), R"({"token":"wrong"})");
-  EXPECT_EQ(Client().ResolveTag("1").error().code, ErrorCode::kDenied);
-  EXPECT_EQ(registry_.CountRequests("GET", "/token"), 1);
-}
-
-TEST_F(RegistryClientTest, CredentialsAreSentWhereTheyAreAskedFor) {
-  registry_.PutManifest("1", "{}", "x");
-  registry_.SetScript([](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
-    if (request.Header("authorization") == "Basic bWU6cHc=") return std::nullopt;
-    return ScriptedAnswer{.status = 401, .headers = {{"WWW-Authenticate", "Basic realm=x"}}};
-  });
-  EXPECT_TRUE(Client({"me", Secret("pw")}).ResolveTag("1"));
-  EXPECT_EQ(Client().ResolveTag("1").error().code, ErrorCode::kDenied);
-  EXPECT_EQ(registry_.requests()[0].Header("authorization"), "");
-}
-
-TEST_F(RegistryClientTest, RedirectGetsTheBlobButNeverTheToken) {
-  ScriptedRegistry elsewhere;
-  const std::string bytes = "the blob";
-  const Descriptor blob = Blob(bytes);
-  elsewhere.PutBlob(bytes);
-  registry_.SetScript([&](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
-    if (request.path.starts_with("/token")) return ScriptedAnswer{.body = R"({"token":"secret"})"};
-    if (request.Header("authorization").empty())
-      return ScriptedAnswer{
-          .status = 401,
-          .headers = {{"WWW-Authenticate", fmt::format("Bearer realm=\"http://{}/token\"", registry_.address())}}};
-    return ScriptedAnswer{
-        .status = 307,
-        .headers = {{"Location", "http://" + elsewhere.address() + "/x/blobs/" + blob.digest.ToString()}}};
-  });
-  EXPECT_EQ(*Client().GetBlobBytes(blob), bytes);
-  ASSERT_EQ(elsewhere.requests().size(), 1u);
-  EXPECT_EQ(elsewhere.requests()[0].Header("authorization"), "");
-  // A relative redirect stays at the registry and keeps it.
-  registry_.SetScript([](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
-    if (request.path.starts_with("/moved/")) return std::nullopt;
-    return ScriptedAnswer{.status = 302, .headers = {{"Location", "/moved" + request.path}}};
-  });
-  EXPECT_EQ(*Client().GetBlobBytes(blob), bytes);
-}
-
 TEST_F(RegistryClientTest, RedirectsThatLeadNowhereAreRefused) {
   registry_.SetScript([](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
     return ScriptedAnswer{.status = 302, .headers = {{"Location", request.path}}};
@@ -258,22 +133,10 @@ TEST_F(RegistryClientTest, RedirectsThatLeadNowhereAreRefused) {
 }
 
 TEST_F(RegistryClientTest, PlainHttpWhereTlsIsExpectedSaysWhatToSet) {
-  const Error error = Client({}, false).ResolveTag("1").error();
+  registries_[registry_.address()].plain_http = false;
+  const Error error = Client().ResolveTag("1").error();
   EXPECT_EQ(error.code, ErrorCode::kInvalid);
   EXPECT_THAT(error.message, HasSubstr(fmt::format("[registries.\"{}\"] plain_http = true", registry_.address())));
-}
-
-TEST_F(RegistryClientTest, RegistryThatIsDownIsUnavailable) {
-  std::string address;
-  {
-    const ScriptedRegistry gone;
-    address = gone.address();
-  }
-  const RegistryTable registries = {{address, {.plain_http = true}}};
-  RegistryClient client(*ParseReference(address + "/x:1"), {.registries = &registries});
-  const Error error = client.ResolveTag("1").error();
-  EXPECT_EQ(error.code, ErrorCode::kUnavailable);
-  EXPECT_THAT(error.message, AllOf(HasSubstr("registry " + address), HasSubstr("cannot be reached")));
 }
 
 TEST_F(RegistryClientTest, HugeManifestIsTooLarge) {
@@ -281,10 +144,72 @@ TEST_F(RegistryClientTest, HugeManifestIsTooLarge) {
   EXPECT_EQ(Client().GetManifest(Sha256Of("x")).error().code, ErrorCode::kTooLarge);
 }
 
-TEST_F(RegistryClientTest, CancelledWaitEnds) {
-  cancelled_ = true;
-  AlwaysAnswer({.status = 503, .headers = {{"Retry-After", "5"}}});
-  EXPECT_EQ(Client().ResolveTag("1").error().code, ErrorCode::kCancelled);
+TEST_F(RegistryClientTest, FoundManifestHasItsBytesAndAMissingOneIsNone) {
+  registry_.PutManifest("sha256-abc.sig", "{\"a\":1}", "application/json");
+  const auto found = Client().FindManifest("sha256-abc.sig");
+  ASSERT_TRUE(found && *found);
+  EXPECT_EQ((*found)->bytes, "{\"a\":1}");
+  EXPECT_EQ((*found)->digest, Sha256Of("{\"a\":1}"));
+  EXPECT_EQ((*found)->content_type, "application/json");
+  const auto missing = Client().FindManifest("none");
+  ASSERT_TRUE(missing);
+  EXPECT_FALSE(*missing);
+  AlwaysAnswer({.status = 403});
+  EXPECT_EQ(Client().FindManifest("1").error().code, ErrorCode::kDenied);
+}
+
+TEST_F(RegistryClientTest, ReferrersAreFilteredHereWhereTheRegistryHasNot) {
+  const std::string entries = Entry("a", "signature") + "," + Entry("b", "sbom") + ",{},17";
+  AlwaysAnswer(Page(entries));
+  EXPECT_THAT(DigestsOf(Client().Referrers(subject_, "signature")), ElementsAre(DigestOf("a")));
+  EXPECT_EQ(registry_.CountRequests("GET", "/v2/team/app/referrers/" + subject_.ToString() + "?artifactType=signature"),
+            1);
+  EXPECT_THAT(DigestsOf(Client().Referrers(subject_, "")), ElementsAre(DigestOf("a"), DigestOf("b")));
+  AlwaysAnswer(Page(entries, "OCI-Filters-Applied", "artifactType"));
+  EXPECT_THAT(DigestsOf(Client().Referrers(subject_, "signature")), ElementsAre(DigestOf("a"), DigestOf("b")));
+}
+
+TEST_F(RegistryClientTest, ReferrersComeInPagesAtTheRegistryItself) {
+  registry_.SetScript([](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
+    if (request.path.ends_with("?page=2")) return Page(Entry("b", "t"));
+    return Page(Entry("a", "t"), "Link", "<?page=2>; rel=\"next\"");
+  });
+  EXPECT_THAT(DigestsOf(Client().Referrers(subject_, "t")), ElementsAre(DigestOf("a"), DigestOf("b")));
+  AlwaysAnswer(Page(Entry("a", "t"), "Link", "<https://elsewhere.example/x>; rel=next"));
+  EXPECT_EQ(Client().Referrers(subject_, "t").error().code, ErrorCode::kDenied);
+}
+
+TEST_F(RegistryClientTest, ReferrersWithoutEndAreTooLarge) {
+  AlwaysAnswer(Page("", "Link", "<?again>; rel=next"));
+  EXPECT_EQ(Client().Referrers(subject_, "t").error().code, ErrorCode::kTooLarge);
+  EXPECT_LE(registry_.requests().size(), 20u);
+  std::string many = Entry("a", "t");
+  for (int i = 0; i < 1000; ++i) many += "," + Entry("a", "t");
+  AlwaysAnswer(Page(many));
+  EXPECT_EQ(Client().Referrers(subject_, "t").error().code, ErrorCode::kTooLarge);
+}
+
+TEST_F(RegistryClientTest, RegistryWithoutReferrersIsAskedForTheFallbackTag) {
+  const std::string entries = Entry("a", "t") + "," + Entry("b", "other");
+  for (const int status : {404, 405, 400, 501, 200}) {
+    registry_.SetScript([status](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
+      if (request.path.find("/referrers/") != std::string::npos)
+        return ScriptedAnswer{.status = status, .headers = {{"Content-Type", "text/html"}}, .body = "<html>"};
+      return std::nullopt;
+    });
+    EXPECT_THAT(DigestsOf(Client().Referrers(Sha256Of("another"), "t")), ElementsAre()) << status;
+    registry_.PutManifest("sha256-" + subject_.hex(), Page(entries).body, "application/vnd.oci.image.index.v1+json");
+    EXPECT_THAT(DigestsOf(Client().Referrers(subject_, "t")), ElementsAre(DigestOf("a"))) << status;
+  }
+}
+
+TEST_F(RegistryClientTest, ReferrersThatAreNoIndexAreInvalid) {
+  ScriptedAnswer answer = Page("");
+  for (const char* body : {"", "[]", "{}", "{\"manifests\":{}}", "{\"manifests\":[],\"manifests\":[]}"}) {
+    answer.body = body;
+    AlwaysAnswer(answer);
+    EXPECT_EQ(Client().Referrers(subject_, "t").error().code, ErrorCode::kInvalid) << body;
+  }
 }
 
 }  // namespace
