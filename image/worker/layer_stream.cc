@@ -41,7 +41,8 @@ LayerStream::~LayerStream() {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
   }
-  changed_.notify_all();
+  more_.notify_all();
+  room_.notify_all();
   const uint64_t one = 1;
   CHECK(::write(stop_.get(), &one, sizeof one) == sizeof one);
   for (std::thread* thread : {&inflating_, &hashing_})
@@ -57,7 +58,7 @@ void LayerStream::Inflate() {
     Piece* piece = nullptr;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return stopped_ || inflated_ - std::min(hashed_, taken_) < kPieces; });
+      room_.wait(lock, [this] { return stopped_ || inflated_ - std::min(hashed_, taken_) < kPieces; });
       if (stopped_) return;
       piece = &pieces_[inflated_ % kPieces];
     }
@@ -71,7 +72,7 @@ void LayerStream::Inflate() {
         if (!more) error_ = std::move(more).error();
       }
     }
-    changed_.notify_all();
+    more_.notify_all();
     if (!more || !*more) return;
   }
 }
@@ -94,7 +95,7 @@ void LayerStream::Hash() {
     const Piece* piece = nullptr;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [this] { return stopped_ || ended_ || hashed_ < inflated_; });
+      more_.wait(lock, [this] { return stopped_ || ended_ || hashed_ < inflated_; });
       if (stopped_ || hashed_ == inflated_) return;
       piece = &pieces_[hashed_ % kPieces];
     }
@@ -103,7 +104,7 @@ void LayerStream::Hash() {
       const std::lock_guard lock(mutex_);
       ++hashed_;
     }
-    changed_.notify_all();
+    room_.notify_one();
   }
 }
 
@@ -116,9 +117,9 @@ Result<std::string_view> LayerStream::Next() {
     if (holds_piece_) {
       ++taken_;
       holds_piece_ = false;
-      changed_.notify_all();
+      room_.notify_one();
     }
-    changed_.wait(lock, [this] { return ended_ || taken_ < inflated_; });
+    more_.wait(lock, [this] { return ended_ || taken_ < inflated_; });
     if (taken_ == inflated_) {
       if (error_) return tl::unexpected(*error_);
       return std::string_view();

@@ -57,8 +57,8 @@ class LayerStream {
   LayerInput& input_;
   const Fd stop_;  // an event: ends a read of the input
 
-  std::mutex mutex_;  // guards from here on
-  std::condition_variable changed_;
+  std::mutex mutex_;                                // guards from here on
+  std::condition_variable more_, room_;             // to take; to inflate into
   uint64_t inflated_ = 0, hashed_ = 0, taken_ = 0;  // pieces, from the stream's start
   bool ended_ = false;                              // no more will be inflated
   bool stopped_ = false;

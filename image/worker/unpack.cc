@@ -24,7 +24,8 @@ namespace {
 
 constexpr std::string_view kWhiteoutPrefix = ".wh.";
 constexpr std::string_view kOpaqueName = ".wh..wh..opq";
-constexpr uint64_t kLargeFileBytes = 1 << 20;  // from here on fallocate and early write-back save more than they cost
+constexpr uint64_t kLargeFileBytes = 1 << 20;    // from here on fallocate saves more than it costs
+constexpr uint64_t kWriteBackBytes = 128 << 10;  // and early write-back: most bytes are in few files
 // Space is taken so far ahead of the contents and no further: a size is but a claim, and the disk is everybody's.
 constexpr uint64_t kAllocateAheadBytes = 32 << 20;
 
@@ -251,7 +252,7 @@ class Unpacker {
     if (entry.sparse && written != mapped_bytes) return Refuse(entry, "its map of pieces is not that of its contents");
     contents_.UpdateZeros(entry.size - contents_.size());
     // The disk begins now, so that the syncfs at the commit finds little to do.
-    if (entry.size >= kLargeFileBytes) ::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+    if (entry.size >= kWriteBackBytes) ::sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
     if (entry.sparse && ::ftruncate(file.get(), static_cast<off_t>(entry.size)) != 0)
       return FailErrno(errno, "resize {}", Quoted(path));
     return tree_.FinishFile(std::move(file), path, attributes, contents_);
