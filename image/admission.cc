@@ -21,9 +21,10 @@ Result<void> Admission::CheckSigned(const Reference& reference, const Digest& to
   for (const Digest& digest : digests)
     if (TRY(records_.WasSigned(digest, repository, fingerprint))) return {};
   RegistryClient registry = make_client_(reference, context);
-  TRY(CheckSignature(registry, top, manifest, *rule));
-  // Either digest may be asked for later, and leads to the same bytes.
-  for (const Digest& digest : digests) TRY(records_.PutSigned(digest, repository, fingerprint));
+  const SignatureVerdict verdict = TRY(CheckSignature(registry, top, manifest, *rule));
+  // The manifest is what runs. An index counts only when it was signed itself: what else it names was not looked at.
+  for (const Digest& digest : {verdict.signed_digest, manifest})
+    TRY(records_.PutSigned(digest, repository, fingerprint));
   return {};
 }
 

@@ -52,6 +52,9 @@ TEST(SignaturePayloadTest, BundleMustHoldOneContentAndOneSignature) {
   EXPECT_THAT(error(std::string(R"({},)") + kEnvelope + "}"), HasSubstr("publicKey"));
   EXPECT_THAT(error(R"({"publicKey":{}},"dsseEnvelope":{"payload":"","payloadType":"t","signatures":[]}})"),
               HasSubstr("0 signatures"));
+  EXPECT_THAT(error(R"({"publicKey":{}},"dsseEnvelope":{"payload":"","payloadType":"t","signatures":[{"sig":"AAAA"},)"
+                    R"({"sig":"AAAA"}]}})"),
+              HasSubstr("2 signatures"));
   EXPECT_THAT(error(R"({"publicKey":{}},"dsseEnvelope":{"payload":"?","payloadType":"t","signatures":[]}})"),
               HasSubstr("payload is not base64"));
   EXPECT_THAT(error(R"({"publicKey":{}},"messageSignature":{"messageDigest":{"algorithm":"SHA2_512"}}})"),
