@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/encoding.h"
 
@@ -22,6 +23,20 @@ bool All(std::string_view text, std::string_view further) {
 
 std::string Quoted(std::string_view text) { return "\"" + EscapeForLog(text) + "\""; }
 
+// References have one spelling for a port, and none for the default one: another would match nothing.
+std::optional<std::string> RefusePort(std::string_view host) {
+  const size_t colon = host.rfind(':');
+  if (colon == std::string_view::npos || host.ends_with(']')) return std::nullopt;  // "[::1]" has none
+  const std::string_view port = host.substr(colon + 1);
+  int number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (error != std::errc() || end != port.data() + port.size() || port.front() == '0' || number < 1 || number > 65535)
+    return fmt::format("{} does not end with a port, 1 to 65535", Quoted(host));
+  if (number == 443)
+    return fmt::format("{} names the default port: write it without, as image references are read", Quoted(host));
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<std::string> RefuseHost(std::string_view text) {
@@ -29,6 +44,7 @@ std::optional<std::string> RefuseHost(std::string_view text) {
     return fmt::format("{} has a scheme: write HOST or HOST:PORT, as image references do", Quoted(text));
   if (text.empty() || text.size() > kMaxPrefixBytes || !All(text, ".:-[]"))
     return fmt::format("{} is not HOST or HOST:PORT in lower case", Quoted(text));
+  if (const auto why = RefusePort(text)) return why;
   if (text == "index.docker.io" || text == "registry-1.docker.io")
     return fmt::format("{} is Docker Hub: write docker.io", Quoted(text));
   if (text.find_first_of(".:") == std::string_view::npos && text != "localhost")

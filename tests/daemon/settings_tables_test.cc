@@ -159,14 +159,16 @@ TEST_F(SettingsTablesTest, FaultInsideATableNamesItsOwnLine) {
 TEST_F(SettingsTablesTest, NamesThatCouldNeverMatchAreRefused) {
   const auto prefix = [](const std::string& text) { return ErrorOf("[images]\nregistries = [\"" + text + "\"]\n"); };
   for (const char* good : {"docker.io", "docker.io/library", "127.0.0.1:5000", "[::1]:5000/a", "localhost/a/b",
-                           "registry.example:443/team_a/x.y-z"})
+                           "registry.example:8443/team_a/x.y-z"})
     EXPECT_EQ(prefix(good), "accepted") << good;
   EXPECT_THAT(prefix("https://ghcr.io"), HasSubstr("has a scheme"));
   EXPECT_THAT(prefix("library"), HasSubstr("would be a name on docker.io"));
   EXPECT_THAT(prefix("index.docker.io/library"), HasSubstr("write docker.io"));
+  EXPECT_THAT(prefix("ghcr.io:443/acme"), HasSubstr("the default port"));
   EXPECT_THAT(prefix("docker.io/library/alpine:3"), HasSubstr("without tag"));
   EXPECT_THAT(prefix("docker.io/library/*"), HasSubstr("without tag"));
-  for (const char* bad : {"", "docker.io/", "docker.io//a", "Docker.io", "docker.io/A", "/a", "docker.io/a/", "a b.c"})
+  for (const char* bad : {"", "docker.io/", "docker.io//a", "Docker.io", "docker.io/A", "/a", "docker.io/a/", "a b.c",
+                          "ghcr.io:0", "ghcr.io:05000", "ghcr.io:65536", "ghcr.io:", "ghcr.io:x/a"})
     EXPECT_NE(prefix(bad), "accepted") << bad;
   EXPECT_THAT(ErrorOf("[registries.\"http://h:1\"]\nplain_http = true\n"), HasSubstr("has a scheme"));
   EXPECT_NE(ErrorOf("[registries.\"h:1/a\"]\nplain_http = true\n"), "accepted");
