@@ -21,7 +21,7 @@ struct RegistryTiming {
   std::chrono::milliseconds first_wait{250};  // before the second try; doubles, with jitter
   // No wait begins that would end later than this after the first try began. A pull for a job holds a slot meanwhile:
   // what takes longer is the queue's to wait for.
-  std::chrono::milliseconds patience{5000};
+  std::chrono::milliseconds patience{10'000};
   std::chrono::milliseconds interactive_patience{std::chrono::minutes(15)};
   std::chrono::seconds stall{30};    // below 1,000 bytes/s for so long: the transfer counts as broken
   std::chrono::seconds connect{10};  // name, connection and TLS
