@@ -139,16 +139,29 @@ Collector::Choice Collector::Choose(const Stock& stock, uint64_t bytes) const {
   return choice;
 }
 
+// What has to become free so that so many bytes fit above the floor.
+Result<uint64_t> Collector::MissingFor(uint64_t bytes_needed) const {
+  const SpaceInfo space = TRY(parts_.space.Now());
+  const uint64_t wanted = bytes_needed + parts_.space.floor_bytes();
+  return wanted > space.free_bytes ? wanted - space.free_bytes : 0;
+}
+
+Result<bool> Collector::CouldFree(uint64_t bytes) {
+  const std::lock_guard lock(collecting_);
+  return Choose(TRY(TakeStock()), TRY(MissingFor(bytes))).enough;
+}
+
 // For the marks, and for a pull; but for a pull that cannot be helped nothing goes.
 Result<std::vector<ImageRecord>> Collector::ChooseFor(const Stock& stock, const CollectOptions& options) const {
   if (options.all) return Choose(stock, UINT64_MAX).images;
   const SpaceInfo space = TRY(parts_.space.Now());
-  const auto missing = [&space](uint64_t wanted) { return wanted > space.free_bytes ? wanted - space.free_bytes : 0; };
   Choice choice;
-  if (space.used_percent() > parts_.high_percent)
-    choice = Choose(stock, missing(space.total_bytes / 100 * static_cast<uint64_t>(100 - parts_.low_percent)));
+  if (space.used_percent() > parts_.high_percent) {
+    const uint64_t free_at_low = space.total_bytes / 100 * static_cast<uint64_t>(100 - parts_.low_percent);
+    choice = Choose(stock, free_at_low > space.free_bytes ? free_at_low - space.free_bytes : 0);
+  }
   if (options.bytes_needed > 0) {
-    Choice room = Choose(stock, missing(options.bytes_needed + parts_.space.floor_bytes()));
+    Choice room = Choose(stock, TRY(MissingFor(options.bytes_needed)));
     if (room.enough && room.images.size() > choice.images.size()) choice = std::move(room);
   }
   return std::move(choice.images);

@@ -54,6 +54,8 @@ class Collector {
   void Wake();
 
   Result<CollectReport> Collect(const CollectOptions& options);
+  // Whether so many bytes would fit above the floor if every unused image went. Changes nothing.
+  Result<bool> CouldFree(uint64_t bytes);
   // This image and what only it needs. kConflict while a job runs from it or a pull brings it.
   Result<CollectReport> Remove(const ImageRecord& image);
 
@@ -66,6 +68,7 @@ class Collector {
     bool enough = false;
   };
   Choice Choose(const Stock& stock, uint64_t bytes) const;
+  Result<uint64_t> MissingFor(uint64_t bytes_needed) const;
   Result<std::vector<ImageRecord>> ChooseFor(const Stock& stock, const CollectOptions& options) const;
   Result<bool> DropImage(Stock& stock, const ImageRecord& image);
   Result<void> SweepLayers(const Stock& stock, CollectReport& report);

@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <map>
+#include <memory>
+
 #include "image/layer/framed_output.h"
 #include "image/layer_pull.h"
 #include "image/worker_stream.h"
@@ -59,12 +62,17 @@ Result<LayerVerdict> VerifyLayer(StorePort& store, const Records& records, const
 // The layers as they were pulled, from the records alone.
 Result<std::vector<PulledLayer>> LayersOf(const Records& records, const ImageRecord& image) {
   std::vector<PulledLayer> layers;
+  std::map<Digest, std::shared_ptr<const UnpackReport>> reports;  // one may come twice
   for (const LayerRecord& layer : image.layers) {
-    std::optional<UnpackReport> report = TRY(records.FindLayer(layer.digest));
-    if (!report)
-      return Fail(ErrorCode::kCorrupt, "the record of layer {} is missing: try \"caisson image verify --repair\"",
-                  layer.digest.ToString());
-    layers.push_back({layer.digest, *std::move(report)});
+    std::shared_ptr<const UnpackReport>& report = reports[layer.digest];
+    if (!report) {
+      std::optional<UnpackReport> found = TRY(records.FindLayer(layer.digest));
+      if (!found)
+        return Fail(ErrorCode::kCorrupt, "the record of layer {} is missing: try \"caisson image verify --repair\"",
+                    layer.digest.ToString());
+      report = std::make_shared<const UnpackReport>(*std::move(found));
+    }
+    layers.push_back({layer.digest, report});
   }
   return layers;
 }

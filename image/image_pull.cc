@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
 
 #include "image/image_config.h"
+#include "image/layer/limits.h"
 #include "image/pull_progress.h"
 
 namespace caisson::image {
@@ -50,7 +52,10 @@ Result<void> RunInParallel(size_t count, std::atomic<bool>& stop, const std::fun
     while (running > 0) {
       changed.wait_for(lock, kLookAt);
       if (stop || running == 0) continue;
-      if (Result<void> watched = watch(); !watched) note(std::move(watched).error());
+      lock.unlock();  // it may take its time
+      Result<void> watched = watch();
+      lock.lock();
+      if (!watched) note(std::move(watched).error());
     }
   }
   for (std::thread& thread : threads) thread.join();
@@ -65,9 +70,9 @@ void AddWarning(std::vector<std::string>& warnings, uint64_t count, std::string_
 std::vector<std::string> WarningsOf(const std::vector<PulledLayer>& layers) {
   uint64_t devices = 0, ids = 0, xattrs = 0;
   for (const PulledLayer& layer : layers) {
-    devices += layer.report.devices_skipped;
-    ids += layer.report.ids_changed;
-    xattrs += layer.report.xattrs_dropped;
+    devices += layer.report->devices_skipped;
+    ids += layer.report->ids_changed;
+    xattrs += layer.report->xattrs_dropped;
   }
   std::vector<std::string> warnings;
   AddWarning(warnings, devices, "device nodes skipped");
@@ -88,27 +93,31 @@ struct ImagePuller::Found {
   ParsedConfig config;
 };
 
+struct ImagePuller::PulledLayers {
+  std::vector<PulledLayer> layers;
+  std::atomic<size_t> merge_bytes = 0;
+};
+
 // The order of the steps is the order in which a crash may end it: layers and blobs without a record are collected,
-// and whoever finds the record finds everything.
+// and whoever finds the record finds everything. No lock that another repository's pull could want is held while a
+// registry is waited for.
 Result<ImageRecord> ImagePuller::Pull(const PullOrder& order, const PullContext& context) {
   const std::unique_ptr<ImageSource> source = order.make_source(context.cancelled);
   Found found = TRY(FindDocuments(*source, order));
   if (order.admit) TRY(order.admit(found.digest));
-  const KeyLocks::Lock lock = TRY(parts_.locks.Acquire("image-" + found.digest.hex(), context.cancelled));
   LayerPins::Pin pin = TRY(PinAll(found, context.cancelled));
   TRY(FindConfig(*source, found));
-  TRY(MakeRoom(found.manifest, context));
   const std::vector<PulledLayer> layers = TRY(PullLayers(
-      order, found, [](const Digest&) { return Mode::kEnsure; }, context));
+      *source, order, found, [](const Digest&) { return Mode::kEnsure; }, context));
+  MergedImage merged = TRY(layers_.Merge(layers, pin, /*replace=*/false, context.cancelled));
+  const KeyLocks::Lock lock = TRY(parts_.locks.Acquire("image-" + found.digest.hex(), context.cancelled));
+  TRY(KeepBlobs(source->repository(), found));
   // Only here, where every part is known to be this source's own to give.
   if (std::optional<ImageRecord> record = TRY(parts_.catalogue.FindUsable(found.digest))) {
-    TRY(KeepBlobs(source->repository(), found));
     TRY(parts_.records.TouchImage(found.digest, parts_.clock.NowMs()));
     record->index = found.top;
     return *std::move(record);
   }
-  MergedImage merged = TRY(layers_.Merge(layers, pin, /*replace=*/false, context.cancelled));
-  TRY(KeepBlobs(source->repository(), found));
   const ImageRecord record = MakeRecord(order, found, layers, std::move(merged));
   TRY(parts_.records.PutImage(record));
   return record;
@@ -121,15 +130,13 @@ Result<void> ImagePuller::Replace(const PullOrder& order, const ImageRecord& rec
   if (found.digest != record.manifest)
     return Fail(ErrorCode::kConflict, "{} leads to another image than the stored one", order.digest.ToString());
   if (order.admit) TRY(order.admit(found.digest));
-  const KeyLocks::Lock lock = TRY(parts_.locks.Acquire("image-" + found.digest.hex(), context.cancelled));
   LayerPins::Pin pin = TRY(PinAll(found, context.cancelled));
   TRY(FindConfig(*source, found));
-  TRY(MakeRoom(found.manifest, context));
   const std::set<LayerName> anew(damaged.begin(), damaged.end());
   const auto mode = [&](const Digest& layer) {
     return anew.contains(LayerName::Of(layer)) ? Mode::kReplace : Mode::kEnsure;
   };
-  const std::vector<PulledLayer> layers = TRY(PullLayers(order, found, mode, context));
+  const std::vector<PulledLayer> layers = TRY(PullLayers(*source, order, found, mode, context));
   TRY(layers_.Merge(layers, pin, /*replace=*/anew.contains(record.fixup), context.cancelled));
   return {};
 }
@@ -180,37 +187,68 @@ Result<LayerPins::Pin> ImagePuller::PinAll(const Found& found, const std::atomic
   return parts_.pins.Take(names, cancelled);
 }
 
-// What the layers that are not there yet may take, before a byte of them is written.
-Result<void> ImagePuller::MakeRoom(const Manifest& manifest, const PullContext& context) {
+// What the layers may take that this source has not given us yet: whether the store has another's is not its business.
+Result<uint64_t> ImagePuller::BytesToCome(const ImageSource& source, const Manifest& manifest) {
   uint64_t bytes = 0;
+  std::set<Digest> seen;
   for (const LayerDescriptor& layer : manifest.layers) {
-    if (TRY(parts_.store.HasLayer(LayerName::Of(layer.descriptor.digest)))) continue;
+    const Digest& digest = layer.descriptor.digest;
+    if (!seen.insert(digest).second) continue;
+    if (TRY(parts_.records.WasServed(digest, source.repository())) && TRY(parts_.store.HasLayer(LayerName::Of(digest))))
+      continue;
     bytes += layer.descriptor.size * (layer.compression == Compression::kNone ? 1 : kInflation);
   }
-  return bytes == 0 ? Result<void>() : parts_.make_room(bytes, context.cancelled);
+  return bytes;
 }
 
-Result<std::vector<PulledLayer>> ImagePuller::PullLayers(const PullOrder& order, const Found& found,
+// One layer, as often as the image has it.
+Result<void> ImagePuller::PullLayer(ImageSource& source, const Found& found, size_t i, Mode mode,
+                                    const LayerListener& listener, PulledLayers& pulled,
+                                    const std::atomic<bool>* stop) {
+  const LayerDescriptor& layer = found.manifest.layers[i];
+  const auto bring = mode == Mode::kReplace ? &LayerPuller::Replace : &LayerPuller::Ensure;
+  pulled.layers[i].report = std::make_shared<const UnpackReport>(
+      TRY((layers_.*bring)(source, layer, found.config.diff_ids[i], listener, stop)));
+  if ((pulled.merge_bytes += MergeBytesOf(*pulled.layers[i].report)) > kMaxMergeOrderBytes)
+    return Fail(ErrorCode::kTooLarge, "the layers change too many directories of each other");
+  return {};
+}
+
+Result<std::vector<PulledLayer>> ImagePuller::PullLayers(ImageSource& source, const PullOrder& order,
+                                                         const Found& found,
                                                          const std::function<Mode(const Digest&)>& mode,
                                                          const PullContext& context) {
+  const std::unique_ptr<SpaceKeeper> space =
+      TRY(parts_.keep_space(TRY(BytesToCome(source, found.manifest)), context.cancelled));
   std::atomic<bool> stop = false;
-  const std::unique_ptr<ImageSource> source = order.make_source(&stop);
+  const std::unique_ptr<ImageSource> layer_source = order.make_source(&stop);
   LayersProgress progress(context, found.manifest);
-  std::vector<PulledLayer> layers(found.manifest.layers.size());
+  PulledLayers pulled{.layers = std::vector<PulledLayer>(found.manifest.layers.size())};
+  std::map<Digest, size_t> first;  // of each digest
+  std::vector<size_t> work;
+  for (size_t i = 0; i < pulled.layers.size(); ++i) {
+    pulled.layers[i].digest = found.manifest.layers[i].descriptor.digest;
+    if (first.emplace(pulled.layers[i].digest, i).second) work.push_back(i);
+  }
   const auto watch = [&]() -> Result<void> {
     if (context.cancelled && context.cancelled->load()) return Fail(ErrorCode::kCancelled, "cancelled");
-    return parts_.space.CheckFloor();
+    return space->Look();
   };
-  Result<void> done = RunInParallel(layers.size(), stop, watch, [&](size_t i) -> Result<void> {
-    const LayerDescriptor& layer = found.manifest.layers[i];
-    const Digest& digest = layer.descriptor.digest;
-    const auto bring = mode(digest) == Mode::kReplace ? &LayerPuller::Replace : &LayerPuller::Ensure;
-    layers[i].digest = digest;
-    layers[i].report = TRY((layers_.*bring)(*source, layer, found.config.diff_ids[i], progress.ListenerOf(i), &stop));
-    return {};
+  Result<void> done = RunInParallel(work.size(), stop, watch, [&](size_t item) {
+    const size_t i = work[item];
+    return PullLayer(*layer_source, found, i, mode(pulled.layers[i].digest), progress.ListenerOf(i), pulled, &stop);
   });
+  if (context.cancelled && context.cancelled->load()) return Fail(ErrorCode::kCancelled, "cancelled");
   if (!done) return tl::unexpected(parts_.space.Explain(std::move(done).error()));
-  return layers;
+  for (size_t i = 0; i < pulled.layers.size(); ++i) {
+    if (pulled.layers[i].report) continue;
+    pulled.layers[i].report = pulled.layers[first.at(pulled.layers[i].digest)].report;
+    if (pulled.layers[i].report->diff_id != found.config.diff_ids[i])
+      return Fail(ErrorCode::kCorrupt, "layer {}: the image's config gives it two diff_ids",
+                  pulled.layers[i].digest.ToString());
+    progress.ListenerOf(i).on_state(LayerProgress::kCached);
+  }
+  return std::move(pulled.layers);
 }
 
 Result<void> ImagePuller::KeepBlobs(const std::string& repository, const Found& found) {
@@ -237,8 +275,8 @@ ImageRecord ImagePuller::MakeRecord(const PullOrder& order, const Found& found, 
   record.index = found.top;
   record.config = found.config.config;
   for (size_t i = 0; i < layers.size(); ++i)
-    record.layers.push_back({layers[i].digest, layers[i].report.diff_id, found.manifest.layers[i].descriptor.size,
-                             layers[i].report.unpacked_bytes, layers[i].report.entries});
+    record.layers.push_back({layers[i].digest, layers[i].report->diff_id, found.manifest.layers[i].descriptor.size,
+                             layers[i].report->unpacked_bytes, layers[i].report->entries});
   record.fixup = merged.fixup;
   record.rootfs = std::move(merged.rootfs);
   for (const auto& [path, attributes] : merged.report.directories)

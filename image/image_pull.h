@@ -22,6 +22,7 @@
 #include "image/manifest.h"
 #include "image/records.h"
 #include "image/reference.h"
+#include "image/space_keeper.h"
 #include "image/store_space.h"
 
 namespace caisson::image {
@@ -46,8 +47,8 @@ class ImagePuller {
     KeyLocks& locks;
     LayerPins& pins;
     const StoreSpace& space;
-    // Makes room for so many bytes above the floor, or says why there is none.
-    std::function<Result<void>(uint64_t bytes, const std::atomic<bool>* cancelled)> make_room;
+    // For a pull of so many bytes, or why there is no room for it.
+    std::function<Result<std::unique_ptr<SpaceKeeper>>(uint64_t bytes, const std::atomic<bool>* cancelled)> keep_space;
     const Clock& clock;
   };
   explicit ImagePuller(const Parts& parts) : parts_(parts), layers_(parts.store, parts.records, parts.locks) {}
@@ -60,13 +61,16 @@ class ImagePuller {
 
  private:
   struct Found;  // the documents of an image
+  struct PulledLayers;
   enum class Mode { kEnsure, kReplace };
 
   Result<Found> FindDocuments(ImageSource& source, const PullOrder& order);
   Result<void> FindConfig(ImageSource& source, Found& found);
   Result<LayerPins::Pin> PinAll(const Found& found, const std::atomic<bool>* cancelled);
-  Result<void> MakeRoom(const Manifest& manifest, const PullContext& context);
-  Result<std::vector<PulledLayer>> PullLayers(const PullOrder& order, const Found& found,
+  Result<uint64_t> BytesToCome(const ImageSource& source, const Manifest& manifest);
+  Result<void> PullLayer(ImageSource& source, const Found& found, size_t i, Mode mode, const LayerListener& listener,
+                         PulledLayers& pulled, const std::atomic<bool>* stop);
+  Result<std::vector<PulledLayer>> PullLayers(ImageSource& source, const PullOrder& order, const Found& found,
                                               const std::function<Mode(const Digest&)>& mode,
                                               const PullContext& context);
   Result<void> KeepBlobs(const std::string& repository, const Found& found);

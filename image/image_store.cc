@@ -4,8 +4,7 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
+#include <mutex>
 
 #include "base/check.h"
 #include "base/crypto/crypto.h"
@@ -23,14 +22,11 @@
 #include "image/records.h"
 #include "image/reference.h"
 #include "image/registry_client.h"
+#include "image/space_keeper.h"
 #include "image/uploads.h"
 
 namespace caisson::image {
 namespace {
-
-// After a collection: the files of removed layers go away behind our back, some thousand a second.
-constexpr std::chrono::seconds kRemovalPatience{30};
-constexpr std::chrono::milliseconds kLookAtDisk{100};
 
 using OptionalRecord = std::optional<ImageRecord>;
 
@@ -68,8 +64,10 @@ class LocalImageStore final : public ImageStore {
                  .locks = locks_,
                  .pins = pins_,
                  .space = space_,
-                 .make_room = [this](uint64_t bytes,
-                                     const std::atomic<bool>* cancelled) { return MakeRoom(bytes, cancelled); },
+                 .keep_space =
+                     [this](uint64_t bytes, const std::atomic<bool>* cancelled) {
+                       return SpaceKeeper::Make(collector_, space_, bytes, cancelled);
+                     },
                  .clock = *options.clock}) {
     if (options.collect_interval.count() > 0) collector_.Start(options.collect_interval);
   }
@@ -124,7 +122,6 @@ class LocalImageStore final : public ImageStore {
   Result<ResolvedReference> ResolveFromMemory(ResolvedReference resolved, const Reference& reference,
                                               const PullContext& context);
   Result<void> Remember(const std::string& tenant, const Reference& reference, const Digest& digest, bool imported);
-  Result<void> MakeRoom(uint64_t bytes, const std::atomic<bool>* cancelled);
   Result<void> CheckImport(const Reference& reference, const ImportRequest& request);
 
   const ImageStoreOptions options_;
@@ -257,20 +254,6 @@ Result<ImageRecord> LocalImageStore::Pull(const ResolvedReference& resolved, boo
   collector_.Wake();
   if (!record) return tl::unexpected(std::move(record).error().Context("pull " + reference.ToString()));
   return record;
-}
-
-Result<void> LocalImageStore::MakeRoom(uint64_t bytes, const std::atomic<bool>* cancelled) {
-  Result<void> room = space_.CheckRoomFor(bytes);
-  if (room) return room;
-  const CollectReport report = TRY(collector_.Collect({.bytes_needed = bytes}));
-  // The disk tells nobody when a removed file's blocks are free again: it has to be looked at.
-  const auto end = std::chrono::steady_clock::now() + kRemovalPatience;
-  room = space_.CheckRoomFor(bytes);
-  while (!room && report.bytes > 0 && std::chrono::steady_clock::now() < end && !(cancelled && cancelled->load())) {
-    std::this_thread::sleep_for(kLookAtDisk);
-    room = space_.CheckRoomFor(bytes);
-  }
-  return room;
 }
 
 Result<ImageVerdict> LocalImageStore::Repair(const Digest& digest, const std::string& text,

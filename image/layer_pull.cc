@@ -39,7 +39,7 @@ std::vector<PulledLayer> EffectiveLayers(std::span<const PulledLayer> layers) {
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
     if (!seen.insert(layer->digest).second) continue;
     top_first.push_back(*layer);
-    if (HasOpaqueRoot(layer->report.facts)) break;
+    if (HasOpaqueRoot(layer->report->facts)) break;
   }
   return {top_first.rbegin(), top_first.rend()};
 }
@@ -58,7 +58,7 @@ void Say(const LayerListener& listener, LayerProgress::State state) {
 MergePlan PlanMerge(std::span<const PulledLayer> layers) {
   MergePlan plan;
   const std::vector<PulledLayer> effective = EffectiveLayers(layers);
-  for (const PulledLayer& layer : effective) plan.order.layers.push_back(layer.report.facts);
+  for (const PulledLayer& layer : effective) plan.order.layers.push_back(layer.report->facts);
   for (auto layer = effective.rbegin(); layer != effective.rend(); ++layer)
     plan.top_first.push_back(LayerName::Of(layer->digest));
   return plan;
@@ -72,13 +72,33 @@ Result<std::optional<Record>> LayerPuller::UnlessDamaged(Result<std::optional<Re
   return std::optional<Record>();
 }
 
+size_t MergeBytesOf(const UnpackReport& report) {
+  size_t bytes = 0;
+  for (const auto* paths :
+       {&report.facts.implicit, &report.facts.opaque, &report.facts.replaced, &report.facts.whiteouts})
+    for (const std::string& path : *paths) bytes += path.size() + sizeof(std::string);
+  return bytes;
+}
+
+// Only with our own record of its diff_id, and only while the tree is there.
+Result<std::optional<UnpackReport>> LayerPuller::FindStored(const Digest& digest) {
+  std::optional<UnpackReport> known = TRY(UnlessDamaged(records_.FindLayer(digest)));
+  if (known && !TRY(store_.HasLayer(LayerName::Of(digest)))) known.reset();
+  return known;
+}
+
+// What is held while a registry is waited for is the repository's own: a registry that never ends holds up nobody who
+// wants the same digest from another one.
+std::string FetchLock(const ImageSource& source, const Digest& digest) {
+  return "fetch-" + Sha256Of(source.repository() + "\n" + digest.hex()).hex();
+}
+
 Result<UnpackReport> LayerPuller::Ensure(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id,
                                          const LayerListener& listener, const std::atomic<bool>* cancelled) {
   const Digest& digest = layer.descriptor.digest;
-  const KeyLocks::Lock lock = TRY(locks_.Acquire(digest.hex(), cancelled));
+  const KeyLocks::Lock lock = TRY(locks_.Acquire(FetchLock(source, digest), cancelled));
   const std::string context = "layer " + digest.ToString();
-  if (std::optional<UnpackReport> known = TRY(UnlessDamaged(records_.FindLayer(digest)));
-      known && TRY(store_.HasLayer(LayerName::Of(digest)))) {
+  if (std::optional<UnpackReport> known = TRY(FindStored(digest))) {
     // First: our record is no business of others.
     TRY_IN(context, ProveServed(source, layer.descriptor, listener));
     if (known->diff_id != diff_id)
@@ -93,7 +113,7 @@ Result<UnpackReport> LayerPuller::Ensure(ImageSource& source, const LayerDescrip
 Result<UnpackReport> LayerPuller::Replace(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id,
                                           const LayerListener& listener, const std::atomic<bool>* cancelled) {
   const Digest& digest = layer.descriptor.digest;
-  const KeyLocks::Lock lock = TRY(locks_.Acquire(digest.hex(), cancelled));
+  const KeyLocks::Lock lock = TRY(locks_.Acquire(FetchLock(source, digest), cancelled));
   return TRY_IN("layer " + digest.ToString(), Fetch(source, layer, diff_id, Place::kReplace, listener, cancelled));
 }
 
@@ -112,9 +132,8 @@ Result<void> LayerPuller::ProveServed(ImageSource& source, const Descriptor& lay
   return records_.PutServed(layer.digest, source.repository());
 }
 
-// As often as the source has another place to ask: a mirror's bytes are as good as their digest. The record comes after
-// the layer, and the mark last: a crash in between leaves a layer that nobody believes in, or a record of one that
-// nobody was given.
+// As often as the source has another place to ask: a mirror's bytes are as good as their digest. The mark comes last: a
+// crash before it leaves a layer that nobody was given.
 Result<UnpackReport> LayerPuller::Fetch(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id,
                                         Place place, const LayerListener& listener,
                                         const std::atomic<bool>* cancelled) {
@@ -123,7 +142,6 @@ Result<UnpackReport> LayerPuller::Fetch(ImageSource& source, const LayerDescript
   while (!report && MayBeTheBytes(report.error().code) && source.MayHaveBetter(digest))
     report = Download(source, layer, diff_id, place, listener, cancelled);
   if (!report) return report;
-  TRY(records_.PutLayer(digest, *report));
   TRY(records_.PutServed(digest, source.repository()));
   Say(listener, LayerProgress::kDone);
   return report;
@@ -148,12 +166,26 @@ Result<UnpackReport> LayerPuller::Download(ImageSource& source, const LayerDescr
   // A worker that has refused the layer reads no further: what counts then is its reason, not our failed write.
   if (!sent && !stream->worker_ended()) return tl::unexpected(std::move(sent).error());
   Say(listener, LayerProgress::kUnpacking);
-  const UnpackReport report = TRY(OutcomeOf(*worker, stream->FinishAndReadReport(), DecodeUnpackReport));
+  UnpackReport report = TRY(OutcomeOf(*worker, stream->FinishAndReadReport(), DecodeUnpackReport));
   if (!sent) return Fail(ErrorCode::kInternal, "the store worker ended before the layer did");
   if (report.diff_id != diff_id)
     return Fail(ErrorCode::kCorrupt, "it unpacks to {}, the image's config says {}", report.diff_id.ToString(),
                 diff_id.ToString());
-  TRY(Commit(*worker, LayerName::Of(layer.descriptor.digest), OpaqueDirectories(report.facts), place));
+  return Keep(*worker, layer.descriptor.digest, std::move(report), place, cancelled);
+}
+
+// Whoever has unpacked the layer first, of those that fetched it from different repositories, has made what all of them
+// use. The record comes after the tree: a crash in between leaves a tree that nobody believes in.
+Result<UnpackReport> LayerPuller::Keep(StoreWorker& worker, const Digest& digest, UnpackReport report, Place place,
+                                       const std::atomic<bool>* cancelled) {
+  const KeyLocks::Lock lock = TRY(locks_.Acquire(digest.hex(), cancelled));
+  if (std::optional<UnpackReport> known = TRY(FindStored(digest)); known && place == Place::kFree) {
+    if (known->diff_id == report.diff_id) return *std::move(known);
+    return Fail(ErrorCode::kCorrupt, "it unpacks to {}, and to {} in the store: try \"caisson image verify --repair\"",
+                report.diff_id.ToString(), known->diff_id.ToString());
+  }
+  TRY(Commit(worker, LayerName::Of(digest), OpaqueDirectories(report.facts), place));
+  TRY(records_.PutLayer(digest, report));
   return report;
 }
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// LayerPuller brings layers into the store: one download and one worker for a digest, however many pulls want it, and
-// none where the store has it and this repository has sent it before: naming the digest of another's layer gives it to
-// nobody. A stored layer counts only with our own record of its diff_id: what an image's config claims of a digest
-// proves nothing. Safe on any thread; owned by the ImageStore.
+// LayerPuller brings layers into the store: one download and one worker for a digest of a repository, however many
+// pulls want it, and none where the store has it and this repository has sent it before: naming the digest of another's
+// layer gives it to nobody. A stored layer counts only with our own record of its diff_id: what an image's config
+// claims of a digest proves nothing. Safe on any thread; owned by the ImageStore.
 #pragma once
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -35,11 +36,13 @@ struct LayerListener {
   std::function<void(uint64_t)> on_bytes;  // compressed bytes that came
 };
 
-// Layers base first, a layer that comes twice included twice.
+// Layers base first, a layer that comes twice included twice (with one report: a report may have megabytes).
 struct PulledLayer {
   Digest digest;
-  UnpackReport report;
+  std::shared_ptr<const UnpackReport> report;
 };
+// What the report takes in the merging worker's order, about: the sum over an image is bounded.
+size_t MergeBytesOf(const UnpackReport& report);
 
 // The order that the merging and the exporting worker get, and the layers that they get to see: those that show.
 struct MergePlan {
@@ -75,7 +78,10 @@ class LayerPuller {
                                 const LayerListener& listener, const std::atomic<bool>* cancelled);
   Result<MergeReport> RunMerge(const MergePlan& plan, const LayerName& fixup, Place place,
                                const std::atomic<bool>* cancelled);
+  Result<UnpackReport> Keep(StoreWorker& worker, const Digest& digest, UnpackReport report, Place place,
+                            const std::atomic<bool>* cancelled);
   Result<void> Commit(StoreWorker& worker, const LayerName& name, std::span<const std::string> opaque, Place place);
+  Result<std::optional<UnpackReport>> FindStored(const Digest& digest);
   template <typename Record>
   Result<std::optional<Record>> UnlessDamaged(Result<std::optional<Record>> record) const;
 
