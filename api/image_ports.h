@@ -131,36 +131,27 @@ class ImagesPort {
   virtual Result<std::string> NormaliseReference(const std::string& text) = 0;       // kInvalid with the reason
 
   // Blocks. kNotFound, kDenied, kInvalid, kCorrupt: final; kUnavailable: the registry; kExhausted: the disk.
-  virtual Result<ImageDetails> Pull(const Tenant&, const std::string& /*reference*/, PullPolicy, const LongCall&) {
-    return NotWired();
-  }
-  virtual Result<ImageDetails> Inspect(const Tenant&, const std::string& /*image*/) { return NotWired(); }
+  virtual Result<ImageDetails> Pull(const Tenant& tenant, const std::string& reference, PullPolicy policy,
+                                    const LongCall& call) = 0;
+  virtual Result<ImageDetails> Inspect(const Tenant& tenant, const std::string& image) = 0;
   // Drops the tenant's right, and the data where no other tenant holds one. kConflict while a job runs from it.
-  virtual Result<void> Remove(const Tenant&, const std::string& /*image*/) { return NotWired(); }
+  virtual Result<void> Remove(const Tenant& tenant, const std::string& image) = 0;
   // Blocks. With `repair` what is damaged or missing is pulled again.
-  virtual Result<ImageVerdict> Verify(const Tenant&, const std::string& /*image*/, bool /*repair*/, const LongCall&) {
-    return NotWired();
-  }
+  virtual Result<ImageVerdict> Verify(const Tenant& tenant, const std::string& image, bool repair,
+                                      const LongCall& call) = 0;
   // Blocks. Gives the merged root as a tar archive to `sink`, piece by piece; the sink's error ends it. What fails
   // before the first piece (no such image) was never begun.
-  virtual Result<void> Export(const Tenant&, const std::string& /*image*/,
-                              const std::function<Result<void>(std::string_view)>& /*sink*/, const LongCall&) {
-    return NotWired();
-  }
+  virtual Result<void> Export(const Tenant& tenant, const std::string& image,
+                              const std::function<Result<void>(std::string_view)>& sink, const LongCall& call) = 0;
   // Blocks. Removes what no tenant may use any more; with `all` every image that no job runs from.
-  virtual Result<CollectReport> Collect(bool /*all*/) { return NotWired(); }
+  virtual Result<CollectReport> Collect(bool all) = 0;
 
   // kInvalid for what is no digest.
-  virtual Result<bool> HasUpload(const Tenant&, const std::string& /*digest*/) { return NotWired(); }
-  virtual Result<std::unique_ptr<BlobUpload>> StartUpload(const Tenant&, const std::string& /*digest*/) {
-    return NotWired();
-  }
-  virtual uint64_t max_blob_bytes() const { return 10ULL << 30; }
+  virtual Result<bool> HasUpload(const Tenant& tenant, const std::string& digest) = 0;
+  virtual Result<std::unique_ptr<BlobUpload>> StartUpload(const Tenant& tenant, const std::string& digest) = 0;
+  virtual uint64_t max_blob_bytes() const = 0;
   // Blocks. From what the tenant itself uploaded.
-  virtual Result<ImportOutcome> Import(const Tenant&, const ImportRequest&, const LongCall&) { return NotWired(); }
-
- private:
-  static tl::unexpected<Error> NotWired() { return Fail(ErrorCode::kUnsupported, "not wired yet"); }
+  virtual Result<ImportOutcome> Import(const Tenant& tenant, const ImportRequest& request, const LongCall& call) = 0;
 };
 
 struct RegistryLogin {

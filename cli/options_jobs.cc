@@ -16,28 +16,26 @@ struct JobTexts {
   RunCommand run;
 };
 
-void AddJobOptions(CLI::App& app, JobTexts& texts) {
+void AddJobOptions(CommandWords app, JobTexts& texts) {
   JobRequest& job = texts.run.job;
-  app.add_option("--pull", job.pull, "When to ask the registry what a tag means now")
-      ->type_name("always|if-missing|never")
-      ->check(CLI::IsMember({"always", "if-missing", "never"}));
-  app.add_option("-e,--env", texts.env, "Variable for the job; NAME alone takes its value from here")
-      ->type_name("NAME[=VALUE]")
-      ->allow_extra_args(false);
-  app.add_option("-w,--workdir", job.working_dir, "Working directory, in place of the image's")->type_name("DIR");
-  app.add_option("-u,--user", job.user, "User, in place of the image's")->type_name("NAME|UID[:GID]");
-  app.add_option("--entrypoint", job.entrypoint, "Program, in place of the image's entrypoint")->type_name("PROGRAM");
-  app.add_option("--timeout", texts.timeout, "Longest run, from the start of the program: 90, 5m, 2h")
-      ->type_name("TIME");
-  app.add_option("--max-attempts", job.max_attempts, "Run again after a failure, up to so many times in all")
-      ->type_name("N");
-  app.add_option("--retry-delay", texts.retry_delay, "Wait before another attempt")->type_name("TIME");
-  app.add_option("--cpu", texts.cpu, "Cores: 0.5, 2")->type_name("CORES");
-  app.add_option("--memory", texts.memory, "Memory limit: 512M, 2G")->type_name("SIZE");
-  app.add_option("--pids", job.pids, "Most processes and threads")->type_name("N");
-  app.add_option("--disk", texts.disk, "Most that the job may write to its file system: 64M")->type_name("SIZE");
-  app.add_option("-l,--label", texts.labels, "Label on the job")->type_name("NAME=VALUE")->allow_extra_args(false);
-  app.add_flag("--no-stdin", texts.no_stdin, "Do not take standard input as the payload when it is a pipe or a file");
+  app.Option("--pull", job.pull, "When to ask the registry what a tag means now")
+      .Type("always|if-missing|never")
+      .OneOf({"always", "if-missing", "never"});
+  app.Option("-e,--env", texts.env, "Variable for the job; NAME alone takes its value from here")
+      .Type("NAME[=VALUE]")
+      .OneValue();
+  app.Option("-w,--workdir", job.working_dir, "Working directory, in place of the image's").Type("DIR");
+  app.Option("-u,--user", job.user, "User, in place of the image's").Type("NAME|UID[:GID]");
+  app.Option("--entrypoint", job.entrypoint, "Program, in place of the image's entrypoint").Type("PROGRAM");
+  app.Option("--timeout", texts.timeout, "Longest run, from the start of the program: 90, 5m, 2h").Type("TIME");
+  app.Option("--max-attempts", job.max_attempts, "Run again after a failure, up to so many times in all").Type("N");
+  app.Option("--retry-delay", texts.retry_delay, "Wait before another attempt").Type("TIME");
+  app.Option("--cpu", texts.cpu, "Cores: 0.5, 2").Type("CORES");
+  app.Option("--memory", texts.memory, "Memory limit: 512M, 2G").Type("SIZE");
+  app.Option("--pids", job.pids, "Most processes and threads").Type("N");
+  app.Option("--disk", texts.disk, "Most that the job may write to its file system: 64M").Type("SIZE");
+  app.Option("-l,--label", texts.labels, "Label on the job").Type("NAME=VALUE").OneValue();
+  app.Flag("--no-stdin", texts.no_stdin, "Do not take standard input as the payload when it is a pipe or a file");
 }
 
 // "NAME=VALUE", or "NAME" with the value that it has here.
@@ -79,75 +77,70 @@ Result<Command> MakeRun(const JobTexts& texts, const std::vector<std::string>& w
 }
 
 void AddRun(Parser& parser, const std::string& name, const std::string& help, bool submit_only) {
-  CLI::App& app = *parser.app.add_subcommand(name, help);
+  CommandWords app = parser.root.Add(name, help);
   if (!submit_only)
-    app.footer(
+    app.Footer(
         "Exits with the job's status: its exit code, 128 and the signal that ended it, 124 when its time ran out,\n"
         "137 when memory or disk did, 127 or 126 when the command is not found or not executable, 130 when it was\n"
         "cancelled (Ctrl-C), 125 for everything else that keeps it from running.");
-  app.prefix_command();  // from the image on nothing is an option of ours
+  app.EndsAtFirstWord();  // from the image on nothing is an option of ours
   auto texts = std::make_shared<JobTexts>();
   AddJobOptions(app, *texts);
-  if (!submit_only)
-    app.add_flag("-d,--detach", texts->run.detach, "Print the job's id and do not wait, as `submit` does");
+  if (!submit_only) app.Flag("-d,--detach", texts->run.detach, "Print the job's id and do not wait, as `submit` does");
   if (submit_only) texts->run.detach = true;
   texts->run.failure_status = submit_only ? kExitError : kExitRunFailed;
   AddCommon(app, parser.options, true);
-  parser.entries.push_back({&app,
-                            [texts, &app, &parser] { return MakeRun(*texts, app.remaining(), parser.environment); },
+  parser.entries.push_back({app, [texts, app, &parser] { return MakeRun(*texts, app.Rest(), parser.environment); },
                             submit_only ? kExitUsage : kExitRunFailed});
 }
 
 void AddJobs(Parser& parser) {
-  CLI::App& app = *parser.app.add_subcommand("jobs", "List jobs, newest first");
+  CommandWords app = parser.root.Add("jobs", "List jobs, newest first");
   auto command = std::make_shared<ListJobsCommand>();
-  app.add_option("--state", command->states,
-                 "Only these: blocked, scheduled, queued, preparing, running, succeeded, "
-                 "failed, cancelled; several with commas")
-      ->type_name("STATE[,STATE]");
-  app.add_option("--limit", command->limit, "Most jobs to list")->type_name("N")->capture_default_str();
-  app.add_flag("--all", command->all, "All of them");
+  app.Option("--state", command->states,
+             "Only these: blocked, scheduled, queued, preparing, running, succeeded, "
+             "failed, cancelled; several with commas")
+      .Type("STATE[,STATE]");
+  app.Option("--limit", command->limit, "Most jobs to list").Type("N").ShowDefault();
+  app.Flag("--all", command->all, "All of them");
   AddCommon(app, parser.options, true);
   const auto make = [command]() -> Result<Command> {
     if (command->limit == 0) return Fail(ErrorCode::kInvalid, "--limit: at least 1");
     return Command(*command);
   };
-  parser.entries.push_back({&app, make, kExitUsage});
+  parser.entries.push_back({app, make, kExitUsage});
 }
 
 void AddJob(Parser& parser) {
-  CLI::App& app = *parser.app.add_subcommand("job", "Show one job");
+  CommandWords app = parser.root.Add("job", "Show one job");
   auto command = std::make_shared<ShowJobCommand>();
-  app.add_option("ID", command->id, "The job's id")->required();
+  app.Option("ID", command->id, "The job's id").Required();
   AddCommon(app, parser.options, true);
-  parser.entries.push_back({&app, [command] { return Command(*command); }, kExitUsage});
+  parser.entries.push_back({app, [command] { return Command(*command); }, kExitUsage});
 }
 
 void AddLogs(Parser& parser) {
-  CLI::App& app =
-      *parser.app.add_subcommand("logs", "Print a job's output: its stdout to stdout, its stderr to stderr");
+  CommandWords app = parser.root.Add("logs", "Print a job's output: its stdout to stdout, its stderr to stderr");
   auto command = std::make_shared<ShowLogsCommand>();
-  app.add_option("ID", command->id, "The job's id")->required();
-  app.add_flag("-f,--follow", command->follow, "Go on until the job has ended");
-  app.add_option("--stream", command->stream, "Only this one")
-      ->type_name("stdout|stderr")
-      ->check(CLI::IsMember({"stdout", "stderr"}));
+  app.Option("ID", command->id, "The job's id").Required();
+  app.Flag("-f,--follow", command->follow, "Go on until the job has ended");
+  app.Option("--stream", command->stream, "Only this one").Type("stdout|stderr").OneOf({"stdout", "stderr"});
   AddCommon(app, parser.options, true);
-  parser.entries.push_back({&app, [command] { return Command(*command); }, kExitUsage});
+  parser.entries.push_back({app, [command] { return Command(*command); }, kExitUsage});
 }
 
 void AddCancel(Parser& parser) {
-  CLI::App& app = *parser.app.add_subcommand("cancel", "Stop a job: its stop signal, and after a grace the end");
+  CommandWords app = parser.root.Add("cancel", "Stop a job: its stop signal, and after a grace the end");
   auto command = std::make_shared<CancelCommand>();
   auto grace = std::make_shared<std::string>();
-  app.add_option("ID", command->id, "The job's id")->required();
-  app.add_option("--grace", *grace, "Time between the stop signal and the end")->type_name("TIME");
+  app.Option("ID", command->id, "The job's id").Required();
+  app.Option("--grace", *grace, "Time between the stop signal and the end").Type("TIME");
   AddCommon(app, parser.options, true);
   const auto make = [command, grace]() -> Result<Command> {
     if (!grace->empty()) command->grace_seconds = TRY_IN("--grace", ParseSeconds(*grace));
     return Command(*command);
   };
-  parser.entries.push_back({&app, make, kExitUsage});
+  parser.entries.push_back({app, make, kExitUsage});
 }
 
 }  // namespace

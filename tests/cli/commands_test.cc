@@ -18,6 +18,7 @@
 #include "cli/api_client.h"
 #include "cli/doctor.h"
 #include "tests/cli/fake_server.h"
+#include "tests/cli/run_caisson.h"
 
 namespace caisson::cli {
 namespace {
@@ -27,28 +28,6 @@ using testing::HasSubstr;
 using testing::Not;
 
 constexpr char kId[] = "0123456789abcdef01234567";
-
-struct Outcome {
-  int status = 0;
-  std::string out;
-  std::string err;
-};
-
-// What a file holds, from its start.
-std::string Contents(int fd) { return *ReadAt(fd, static_cast<size_t>(lseek(fd, 0, SEEK_END)), 0); }
-
-Outcome RunCaisson(const std::string& host, std::vector<std::string> words, const std::string& input = "",
-                   const std::string& token = "") {
-  const Fd out(memfd_create("out", MFD_CLOEXEC)), err(memfd_create("err", MFD_CLOEXEC));
-  Pipe in = *MakePipe();
-  EXPECT_TRUE(WriteAll(in.write.get(), input));
-  in.write.reset();
-  if (input.empty()) in.read = Fd(open("/dev/null", O_RDONLY | O_CLOEXEC));
-  auto parsed = ParseOptions(words, {{"CAISSON_HOST", host}});
-  if (const auto* early = std::get_if<EarlyExit>(&parsed)) return {early->status, "", early->text};
-  const int status = RunCommandLine(std::get<Options>(parsed), token, {in.read.get(), out.get(), err.get()});
-  return {status, Contents(out.get()), Contents(err.get())};
-}
 
 std::string JobJson(const std::string& members) { return std::string(R"({"id":")") + kId + "\"," + members + "}"; }
 std::string Json200(const std::string& body) { return HttpAnswer(200, "application/json", body); }

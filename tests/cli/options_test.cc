@@ -171,5 +171,37 @@ TEST(OptionsTest, HelpIsOnStandardOutput) {
   EXPECT_THAT(std::get<EarlyExit>(Parse({"run", "-h"})).text, HasSubstr("IMAGE [--] [COMMAND ARGUMENT...]"));
 }
 
+TEST(ImageOptionsTest, EachCommandTakesWhatItNeeds) {
+  const auto pull = std::get<PullImageCommand>(Good({"image", "pull", "busybox"}).command);
+  EXPECT_EQ(pull.reference, "busybox");
+  EXPECT_EQ(pull.policy, "always");
+  EXPECT_TRUE(std::get<VerifyImageCommand>(Good({"image", "verify", "--repair", "x"}).command).repair);
+  EXPECT_THAT(std::get<RemoveImagesCommand>(Good({"image", "rm", "a", "b"}).command).images, ElementsAre("a", "b"));
+  EXPECT_EQ(std::get<ExportImageCommand>(Good({"image", "export", "x", "-o", "f"}).command).output, "f");
+  const auto import =
+      std::get<ImportImageCommand>(Good({"image", "import", "--name", "a:1", "--ref", "t", "p"}).command);
+  EXPECT_EQ(import.name + import.ref + import.path + import.temporary_directory, "a:1tp/tmp");
+  EXPECT_TRUE(std::holds_alternative<ListImagesCommand>(Good({"image", "ls"}).command));
+  EXPECT_TRUE(std::holds_alternative<ListImagesCommand>(Good({"images", "--json"}).command));
+  EXPECT_EQ(GoodRun({"run", "--pull", "never", "img"}).job.pull, "never");
+}
+
+TEST(ImageOptionsTest, WhatIsMissingOrContradictsIsSaid) {
+  const auto why = [](const Words& words) { return std::get<EarlyExit>(Parse(words)).text; };
+  EXPECT_THAT(why({"image"}), HasSubstr("ls, pull, inspect, rm, verify, export, import, gc"));
+  EXPECT_THAT(why({"registry"}), HasSubstr("login, logout, ls"));
+  EXPECT_THAT(why({"image", "pull"}), HasSubstr("IMAGE"));
+  EXPECT_THAT(why({"image", "pull", "--policy", "x", "a"}), HasSubstr("--policy"));
+  EXPECT_THAT(why({"run", "--pull", "sometimes", "a"}), HasSubstr("--pull"));
+  EXPECT_THAT(why({"registry", "login", "--password-stdin", "r"}), HasSubstr("--username"));
+  EXPECT_THAT(why({"registry", "login", "--from-docker", "-u", "x", "r"}), HasSubstr("--from-docker"));
+}
+
+// A password in argv could be read by every user of the host.
+TEST(ImageOptionsTest, NoOptionTakesAPassword) {
+  for (const char* option : {"--password=x", "-p"})
+    EXPECT_EQ(std::get<EarlyExit>(Parse({"registry", "login", "-u", "me", option, "r"})).status, 2);
+}
+
 }  // namespace
 }  // namespace caisson::cli
