@@ -143,7 +143,8 @@ class ImagesPort {
   // before the first piece (no such image) was never begun.
   virtual Result<void> Export(const Tenant& tenant, const std::string& image,
                               const std::function<Result<void>(std::string_view)>& sink, const LongCall& call) = 0;
-  // Blocks. Removes what no tenant may use any more; with `all` every image that no job runs from.
+  // Blocks. Removes what was longest unused, down to the low mark; with `all` every image that no job runs from and
+  // that was not imported.
   virtual Result<CollectReport> Collect(bool all) = 0;
 
   // kInvalid for what is no digest.

@@ -97,7 +97,8 @@ Result<int> Do(const ImportImageCommand& command, Context& context) {
   }
   for (const Json& warning : answer.ArrayOrEmpty("warnings"))
     if (warning.AsString()) context.console.Say("warning: " + Printable(*warning.AsString()));
-  TRY(context.console.Print(fmt::format("{} {}\n", Printable(answer.StringOr("reference", name)),
+  const std::string reference = answer.StringOr("reference", name);
+  TRY(context.console.Print(fmt::format("{} {}\n", Printable(reference.substr(0, reference.find('@'))),
                                         Printable(answer.StringOr("digest", "-")))));
   return kExitOk;
 }

@@ -36,9 +36,10 @@ void AddRemove(Parser& parser, CommandWords images) {
 }
 
 void AddCollect(Parser& parser, CommandWords images) {
-  CommandWords app = images.Add("gc", "Remove images that nobody has a right to any more (on the Unix socket only)");
+  CommandWords app =
+      images.Add("gc", "Remove the images that were longest unused, down to the low mark (on the Unix socket only)");
   auto command = std::make_shared<CollectImagesCommand>();
-  app.Flag("--all", command->all, "Every image that no job runs from");
+  app.Flag("--all", command->all, "Every image that no job runs from and that was not imported");
   AddEntry(parser, app, command);
 }
 
