@@ -155,6 +155,7 @@ TEST_F(GzipDifferentialTest, LibarchivesFilterGivesTheSameBytesOfWhatIsAccepted)
   for (const std::string& stream : streams_) {
     const Inflated ours = Inflate(internal::MakeZlibDecoder, stream, 65536);
     if (ours.refused || ours.bytes.empty() || ours.bytes.size() >= kLargestOutput) continue;
+    if (ours.bytes.starts_with("\x1f\x8b")) continue;  // it would go on with what is inside
     const std::optional<std::string> theirs = InflateWithLibarchive(stream);
     ASSERT_TRUE(theirs) << HexOf(stream);
     EXPECT_TRUE(*theirs == ours.bytes) << theirs->size() << " against " << ours.bytes.size() << " " << HexOf(stream);

@@ -92,9 +92,13 @@ TEST_P(HostileLayersTest, BecomesWhatTheTableSays) {
 
 TEST_P(HostileLayersTest, BecomesTheSameInTheRealWorker) {
   WorkerStore store(place());
-  WorkerStream::WorkerEnds ends;
-  const std::unique_ptr<WorkerStream> stream = *WorkerStream::Make(ends, nullptr);
-  const std::unique_ptr<StoreWorker> worker = *store.StartUnpack(ends.input.get(), ends.report.get());
+  std::unique_ptr<WorkerStream> stream;
+  std::unique_ptr<StoreWorker> worker;
+  {
+    WorkerStream::WorkerEnds ends;  // closed on our side, or a worker that ends early would not end our writing
+    stream = *WorkerStream::Make(ends, nullptr);
+    worker = *store.StartUnpack(ends.input.get(), ends.report.get());
+  }
   (void)stream->Write(Input());  // fails where the worker refuses before it has read everything
   const Result<std::string> bytes = stream->FinishAndReadReport();
   ASSERT_TRUE(bytes) << bytes.error().message;
