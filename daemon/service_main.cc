@@ -56,6 +56,14 @@ void RaiseDescriptorLimit() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// The node key, logins and tokens are in our memory: no core file and no debugger of the same user may have it. A core
+// limit of 1 and not 0, because with 0 a core handler of the host would still be started.
+void KeepMemoryPrivate() {
+  const rlimit no_core{1, 1};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  ::prctl(PR_SET_DUMPABLE, 0);
+}
+
 int ReadSignal(const Fd& signals) {
   signalfd_siginfo info{};
   while (::read(signals.get(), &info, sizeof info) < 0 && errno == EINTR) {
@@ -246,6 +254,7 @@ Result<void> RunUntilSignal(Service& service, const Settings& settings, const Fd
 }
 
 Result<void> Run() {
+  KeepMemoryPrivate();  // before any secret is read
   RaiseDescriptorLimit();
   const Fd signals = TRY(BlockSignals());
   const Settings settings = TRY(ReceiveSettings());

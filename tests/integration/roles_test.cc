@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/capability.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <sstream>
@@ -69,6 +70,16 @@ class RolesTest : public testing::Test {
   Registry registry_;
   Daemon daemon_{registry_};
 };
+
+// It holds the node's key and logins of registries.
+TEST_F(RolesTest, TheServicesMemoryIsForNobodyToRead) {
+  const pid_t service = daemon_.service();
+  struct stat info {};
+  ASSERT_EQ(stat(fmt::format("/proc/{}/mem", service).c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 0u) << "dumpable: a process of the same user may read it";
+  EXPECT_THAT(ReadWholeFile(fmt::format("/proc/{}/limits", service)),
+              testing::ContainsRegex("Max core file size  +1  +1 "));
+}
 
 TEST_F(RolesTest, TheLauncherHoldsWhatLaunchingNeedsAndNoMore) {
   const Status status = ReadStatus(daemon_.launcher());
