@@ -73,9 +73,10 @@ const std::string& HostIsolation() {
 }
 
 Daemon::Daemon(const Registry& registry, const DaemonOptions& options)
-    : image_registry_(registry.address()), options_(options) {
-  WriteFile(directory_.path() + "/caisson.toml",
-            fmt::format("[registries.\"{}\"]\nplain_http = true\n", image_registry_));
+    : Daemon(fmt::format("[registries.\"{}\"]\nplain_http = true\n", registry.address()), options) {}
+
+Daemon::Daemon(const std::string& settings, const DaemonOptions& options) : options_(options) {
+  WriteFile(directory_.path() + "/caisson.toml", settings);
   cgroup_flag_ = "/caisson-it-" + directory_.path().substr(directory_.path().size() - 6);
   if (const std::string mount = CgroupMount(); !mount.empty()) cgroup_parent_ = mount + cgroup_flag_;
   if (options.start) Start();

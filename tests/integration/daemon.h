@@ -28,7 +28,10 @@ struct Answer {
 
 class Daemon {
  public:
+  // Knows `registry` as one that speaks plain HTTP.
   explicit Daemon(const Registry& registry, const DaemonOptions& options = {});
+  // With this text as its caisson.toml.
+  explicit Daemon(const std::string& settings, const DaemonOptions& options = {});
   ~Daemon();
 
   // Again, on the same directories, with further flags; returns when /readyz answers 200.
@@ -41,6 +44,8 @@ class Daemon {
   std::string host() const { return "unix://" + run_dir() + "/caisson.sock"; }
   std::string data_dir() const { return directory_.path() + "/data"; }
   std::string run_dir() const { return directory_.path() + "/run"; }
+  // A file below the daemon's own directory, for settings that name one.
+  std::string PathOf(const std::string& name) const { return directory_.path() + "/" + name; }
   std::string log() const { return ReadWholeFile(log_file()); }
   const std::string& cgroup_parent() const { return cgroup_parent_; }  // its directory, empty without cgroup v2
 
@@ -68,7 +73,6 @@ class Daemon {
  private:
   std::string log_file() const { return directory_.path() + "/caissond.log"; }
 
-  const std::string image_registry_;
   const DaemonOptions options_;
   TemporaryDirectory directory_;
   std::string cgroup_parent_;

@@ -15,7 +15,10 @@
 namespace caisson::integration {
 namespace {
 
-// One that is free now; the registry cannot choose for itself.
+Result<HttpResponse> Request(const HttpRequest& request) { return HttpClient().Perform(request); }
+
+}  // namespace
+
 int FreePort() {
   const Fd probe(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
@@ -26,10 +29,6 @@ int FreePort() {
   CHECK(getsockname(probe.get(), reinterpret_cast<sockaddr*>(&address), &length) == 0);
   return ntohs(address.sin_port);
 }
-
-Result<HttpResponse> Request(const HttpRequest& request) { return HttpClient().Perform(request); }
-
-}  // namespace
 
 Registry::Registry() {
   for (int attempt = 0; attempt < 5; ++attempt) {

@@ -10,6 +10,9 @@
 
 namespace caisson::integration {
 
+// A port of 127.0.0.1 that is free now; a registry cannot choose for itself.
+int FreePort();
+
 class Registry {
  public:
   Registry();
