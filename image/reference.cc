@@ -30,7 +30,7 @@ std::string_view CutFront(std::string_view& text, char separator) {
 }
 
 bool IsPort(std::string_view text) {
-  if (text.empty() || text.size() > 5 || !All(text, IsDigit)) return false;
+  if (text.empty() || text.size() > 5 || text.front() == '0' || !All(text, IsDigit)) return false;
   const int port = std::stoi(std::string(text));
   return port > 0 && port <= 65535;
 }
@@ -121,6 +121,12 @@ Result<void> SetRepository(std::string_view text, Reference& reference) {
     name = text.substr(slash + 1);
     if (!IsHost(reference.host))
       return Fail(ErrorCode::kInvalid, "\"{}\" is not a registry's host", EscapeForLog(reference.host, 100));
+    // One spelling for one registry: lists of allowed ones, settings and credentials go by it.
+    constexpr std::string_view kHttpsPort = ":443";
+    if (reference.host.ends_with(kHttpsPort)) {
+      const std::string bare = reference.host.substr(0, reference.host.size() - kHttpsPort.size());
+      if (LooksLikeHost(bare)) reference.host = bare;  // else it would be read as a name on Docker Hub
+    }
     if (reference.host == "index.docker.io" || reference.host == "registry-1.docker.io") reference.host = kDockerHub;
   } else {
     reference.host = kDockerHub;

@@ -112,8 +112,22 @@ Result<std::optional<ManifestBytes>> RegistryClient::FindManifest(const std::str
   return tl::unexpected(std::move(found).error());
 }
 
+// A mirror has credentials of its own, so what it sends is no proof that this tenant may have it: the registry says. A
+// mirror that is asked for tags too stands for the registry in this as well.
+Result<bool> RegistryClient::MayAskMirrors(const Digest& manifest) {
+  if (unusable_ || places_.size() == 1 || mirror_tags_) return true;
+  RegistryTransport& registry = *places_.back()->transport;
+  const std::string what = "manifest " + manifest.ToString();
+  const HttpResponse head = TRY(registry.Send(
+      {.method = "HEAD", .path = "manifests/" + manifest.ToString(), .what = what, .accept = kManifestAccept}));
+  if (head.status == 200) return true;
+  if (head.status == 404 || head.status == 405) return false;  // knows no HEAD, perhaps: its GET will tell
+  return registry.Refused(head, what);
+}
+
 Result<ManifestBytes> RegistryClient::GetManifest(const Digest& digest) {
-  return AskInOrder<ManifestBytes>(true, [&digest](RegistryTransport& place) -> Result<ManifestBytes> {
+  const bool mirrors = TRY(MayAskMirrors(digest));
+  return AskInOrder<ManifestBytes>(mirrors, [&digest](RegistryTransport& place) -> Result<ManifestBytes> {
     ManifestBytes manifest = TRY(GetManifestBytes(place, digest.ToString()));
     if (manifest.digest != digest)
       return Fail(ErrorCode::kCorrupt, "registry {} sent a manifest with digest {} for {}", place.endpoint().host,

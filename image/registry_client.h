@@ -56,6 +56,7 @@ class RegistryClient : public ImageSource {
   Result<void> AddMirrors(const RegistryTable& registries);
   template <typename T>
   Result<T> AskInOrder(bool mirrors, const std::function<Result<T>(RegistryTransport&)>& ask);
+  Result<bool> MayAskMirrors(const Digest& manifest);
   bool PassOver(Place& mirror, const Error& error);
   bool IsRegistryOnly(const Digest& digest);
   static Result<ManifestBytes> GetManifestBytes(RegistryTransport& place, const std::string& tag_or_digest);

@@ -19,7 +19,10 @@ bool RegistryEndpoint::MayBeAt(AddressReach reach) const {
   return vouched || reach == AddressReach::kPublic || reach == AddressReach::kPrivate;
 }
 
-bool RegistryEndpoint::MaySendTo(AddressReach own, AddressReach reach) {
+bool RegistryEndpoint::MaySendTo(AddressReach own, AddressReach reach, bool named) const {
+  // Two that the operator has named may work together. Anybody else's registry must not be a way into one of ours, past
+  // the list of registries that its tenant may use.
+  if (vouched && named) return true;
   switch (reach) {
     case AddressReach::kPublic: return true;
     case AddressReach::kPrivate: return own == AddressReach::kPrivate || own == AddressReach::kThisMachine;

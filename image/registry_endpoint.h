@@ -25,8 +25,9 @@ struct RegistryEndpoint {
   std::string AddressOf(std::string_view path) const;
   // Whether a connection to the registry itself may go to such an address.
   bool MayBeAt(AddressReach reach) const;
-  // Whether a connection to where the registry, being at `own`, has sent us may go to such an address.
-  static bool MaySendTo(AddressReach own, AddressReach reach);
+  // Whether a connection to where the registry, being at `own`, has sent us may go to such an address. `named`: the
+  // settings have an entry for that host.
+  bool MaySendTo(AddressReach own, AddressReach reach, bool named) const;
 };
 
 // kDenied: blocked by the settings.

@@ -203,7 +203,7 @@ Result<HttpResponse> RegistryTransport::Exchange(HttpRequest request, const Url&
 
 bool RegistryTransport::MayConnect(const Url& url, AddressReach reach) const {
   if (url.SameOrigin(endpoint_.origin)) return endpoint_.MayBeAt(reach);
-  return HasEntry(access_.registries, url) || RegistryEndpoint::MaySendTo(reach_, reach);
+  return endpoint_.MaySendTo(reach_, reach, HasEntry(access_.registries, url));
 }
 
 }  // namespace caisson::image

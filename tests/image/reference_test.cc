@@ -105,5 +105,15 @@ TEST(ReferenceTest, NormalisingIsIdempotent) {
   }
 }
 
+TEST(ReferenceTest, PortOfHttpsIsNoOtherRegistry) {
+  EXPECT_EQ(ParseReference("registry.example:443/a")->ToString(), "registry.example/a:latest");
+  EXPECT_EQ(ParseReference("docker.io:443/a")->ToString(), "docker.io/library/a:latest");
+  EXPECT_EQ(ParseReference("registry-1.docker.io:443/a/b")->ToString(), "docker.io/a/b:latest");
+  EXPECT_EQ(ParseReference("[::1]:443/a")->ToString(), "[::1]/a:latest");
+  EXPECT_EQ(ParseReference("lan:443/a")->ToString(), "lan:443/a:latest");  // "lan/a" would be on Docker Hub
+  EXPECT_EQ(ParseReference("registry.example:4430/a")->host, "registry.example:4430");
+  EXPECT_FALSE(ParseReference("registry.example:0443/a"));
+}
+
 }  // namespace
 }  // namespace caisson::image

@@ -77,16 +77,27 @@ TEST_F(RegistryAddressTest, LinkIsNeverFollowedWhereNoServerOfARegistryIs) {
   }
 }
 
-// The registry of these tests is at 127.0.0.1; what others may do is a pure function.
+// The registries of these tests are at 127.0.0.1; what others may do is a pure function.
 TEST_F(RegistryAddressTest, PublicRegistrySendsNobodyIntoAPrivateNetworkOrToThisMachine) {
   using enum AddressReach;
-  const auto may = RegistryEndpoint::MaySendTo;
-  for (const AddressReach own : {kPublic, kPrivate, kThisMachine, kLink, kNobody}) {
-    EXPECT_TRUE(may(own, kPublic));
-    EXPECT_EQ(may(own, kPrivate), own == kPrivate || own == kThisMachine);
-    EXPECT_EQ(may(own, kThisMachine), own == kThisMachine);
-    EXPECT_FALSE(may(own, kLink));
-    EXPECT_FALSE(may(own, kNobody));
+  for (const bool vouched : {false, true}) {
+    const RegistryEndpoint endpoint{.vouched = vouched};
+    for (const AddressReach own : {kPublic, kPrivate, kThisMachine, kLink, kNobody}) {
+      EXPECT_TRUE(endpoint.MaySendTo(own, kPublic, false));
+      EXPECT_EQ(endpoint.MaySendTo(own, kPrivate, false), own == kPrivate || own == kThisMachine);
+      EXPECT_EQ(endpoint.MaySendTo(own, kThisMachine, false), own == kThisMachine);
+      EXPECT_FALSE(endpoint.MaySendTo(own, kLink, false));
+      EXPECT_FALSE(endpoint.MaySendTo(own, kNobody, false));
+    }
+  }
+}
+
+// A tenant's own registry is no way into one of the operator's.
+TEST_F(RegistryAddressTest, OnlyRegistriesThatTheSettingsNameSendToOthersThatTheyName) {
+  using enum AddressReach;
+  for (const AddressReach reach : {kPrivate, kThisMachine, kLink}) {
+    EXPECT_TRUE(RegistryEndpoint{.vouched = true}.MaySendTo(kPublic, reach, true));
+    EXPECT_FALSE(RegistryEndpoint{.vouched = false}.MaySendTo(kPublic, reach, true));
   }
 }
 
@@ -98,18 +109,14 @@ TEST_F(RegistryAddressTest, TokenServiceIsHeldToTheSameRules) {
   EXPECT_THAT(error.message, HasSubstr("auth.example, where registry"));
 }
 
-TEST_F(RegistryAddressTest, HostThatTheSettingsNameMayBeAnywhere) {
-  ScriptedRegistry storage;
-  const std::string bytes = "the blob";
-  const Descriptor blob = Blob(bytes);
-  storage.PutBlob(bytes);
-  const std::string port = storage.address().substr(storage.address().find(':') + 1);
-  access_.resolve = {"storage.example:" + port + ":127.0.0.1"};
-  registries_["storage.example:" + port] = {};
-  registry_.SetScript([&](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
-    return ScriptedAnswer{.status = 307, .headers = {{"Location", "http://storage.example:" + port + request.path}}};
-  });
-  EXPECT_EQ(*Client().GetBlobBytes(blob), bytes);
+TEST_F(RegistryAddressTest, RegistryIsSentToAnotherThatTheSettingsName) {
+  access_.resolve = {"storage.example:1:[fe80::1]"};
+  access_.timing.tries = 1;
+  access_.timing.connect = std::chrono::seconds(1);
+  AlwaysAnswer({.status = 307, .headers = {{"Location", "http://storage.example:1/x"}}});
+  EXPECT_EQ(Client().ResolveTag("1").error().code, ErrorCode::kDenied);
+  registries_["storage.example:1"] = {};
+  EXPECT_EQ(Client().ResolveTag("1").error().code, ErrorCode::kUnavailable);  // nobody is there, but it was tried
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ class RegistryMirrorTest : public RegistryFixture {
 TEST_F(RegistryMirrorTest, DigestsComeFromTheFirstThatHasThemUnderItsPrefix) {
   const std::string bytes = "the blob";
   const Descriptor blob = Blob(bytes);
-  const Digest manifest = first_.PutManifest("1", "{\"a\":1}", "x");
+  const Digest manifest = registry_.PutManifest("1", "{\"a\":1}", "x");
+  first_.PutManifest("1", "{\"a\":1}", "x");
   second_.PutBlob(bytes);
   RegistryClient client = Client();
   EXPECT_EQ(client.GetManifest(manifest)->bytes, "{\"a\":1}");
@@ -50,7 +51,19 @@ TEST_F(RegistryMirrorTest, DigestsComeFromTheFirstThatHasThemUnderItsPrefix) {
   EXPECT_EQ(first_.CountRequests("GET", "/v2/cache/team/app/manifests/" + manifest.ToString()), 1);
   EXPECT_EQ(first_.CountRequests("GET", "/v2/cache/team/app/blobs/"), 1);
   EXPECT_EQ(second_.CountRequests("GET", "/v2/team/app/blobs/"), 1);
-  EXPECT_EQ(AskedOf(registry_), 0);
+  EXPECT_EQ(registry_.CountRequests("GET", ""), 0);
+}
+
+// A mirror's own credentials open nothing to a tenant.
+TEST_F(RegistryMirrorTest, MirrorGivesNoManifestThatTheRegistryRefuses) {
+  const Digest digest = first_.PutManifest("1", "{\"secret\":1}", "x");
+  for (const int status : {401, 403, 404, 500}) {
+    AlwaysAnswer({.status = status});
+    EXPECT_FALSE(Client().GetManifest(digest)) << status;
+  }
+  EXPECT_EQ(AskedOf(first_), 0);
+  registries_[registry_.address()].mirror_tags = true;  // it stands for the registry
+  EXPECT_TRUE(Client().GetManifest(digest));
 }
 
 TEST_F(RegistryMirrorTest, TagsAreTheRegistrysUnlessTheSettingsSayOtherwise) {
