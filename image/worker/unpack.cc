@@ -133,8 +133,10 @@ bool IsAscii(std::string_view text) {
 bool Agree(const TarEntry& ours, archive_entry* theirs) {
   const char* path = archive_entry_pathname(theirs);
   const char* link = archive_entry_hardlink(theirs);
-  return archive_entry_filetype(theirs) == FileTypeOf(ours.type) &&
-         (link != nullptr) == (ours.type == TarType::kHardLink) &&
+  // Docker and buildah put the file's type into the mode too: a hard link then counts as the file that it is.
+  const auto type = archive_entry_filetype(theirs);
+  const bool same_type = type == FileTypeOf(ours.type) || (ours.type == TarType::kHardLink && type == AE_IFREG);
+  return same_type && (link != nullptr) == (ours.type == TarType::kHardLink) &&
          static_cast<uint64_t>(archive_entry_size(theirs)) == ours.size &&
          // (libarchive makes the mode anew from an ACL, which we drop)
          (ours.dropped_attributes > 0 || (archive_entry_perm(theirs) & 07777) == ours.mode) &&

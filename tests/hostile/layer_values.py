@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What headers say: owners, modes, times, devices, attributes, sizes, forms of the archive, extended headers."""
 from cases import END, IMPLICIT, d, f, fifo, l, layer, refused, too_large
-from tar_bytes import (GNU, SPARSE_FORMS, USTAR, V7, base256, directory, entry, file, gnu_long, header, octal, padded, pax,
+from tar_bytes import (GNU, SPARSE_FORMS, USTAR, V7, base256, directory, entry, file, gnu_long, hard_link, header, octal, padded, pax,
                        pax_raw, record, symlink)
 
 TIB = 1 << 40
@@ -30,6 +30,12 @@ layer("IdInPaxOverridesTheHeader", [file("a", uid=7, records={"uid": "8"})], {"a
 layer("IdOfAWrongHeaderIsOverriddenByPax", [file("a", uid=-1, records={"uid": "8"})], {"a": f(owner=(8, 0))})
 layer("NamesOfOwnersAreNotHeeded", [file("a", uid=7, uname="root", gname="root")], {"a": f(owner=(7, 0))})
 layer("ModeWithBitsAbove7777", [file("a", mode=0o100644)], {"a": f()})
+# As Docker and buildah write every entry.
+layer("ModeWithTheTypeInIt", [file("a", "x", mode=0o100644), hard_link("h", "a", mode=0o100644), directory("d", 0o40755),
+                              symlink("s", "a", mode=0o120777), entry("p", "6", mode=0o10644)],
+      {"a": f("x", links=2), "h": f("x", links=2), "d": d(), "s": l("a"), "p": fifo()})
+layer("ModeWithAnotherTypeInIt", [file("a", mode=0o120644)], {"a": f()})
+layer("ModeOfAHardLinkWithAnotherTypeInIt", [file("a"), hard_link("h", "a", mode=0o120777)], refused("\"h\"", "two ways"))
 layer("ModeOfALinkIsNotHeeded", [symlink("a", "b", mode=0)], {"a": l("b")})
 layer("ModeWithSetIdAndSticky", [file("a", mode=0o7777), directory("t", 0o1777), directory("s", 0o2755)],
       {"a": f(mode=0o7777), "t": d(0o1777), "s": d(0o2755)})
