@@ -70,9 +70,13 @@ Result<image::RegistryCredentials> Credentials::Find(const std::string& tenant, 
   const queue::TenantId id = TRY(store_.FindTenant(tenant));
   const std::vector<queue::RegistryLogin> logins = TRY(store_.ListRegistryLogins(id));
   const queue::RegistryLogin* best = nullptr;
-  for (const queue::RegistryLogin& login : logins)
-    if (image::IsWithin(repository, login.registry) && (!best || login.registry.size() > best->registry.size()))
-      best = &login;
+  size_t longest = 0;
+  for (const queue::RegistryLogin& login : logins) {
+    const size_t length = image::HeldBy(repository, login.registry).value_or(0);
+    if (length <= longest) continue;
+    longest = length;
+    best = &login;
+  }
   if (best) return OpenLogin(key_, id, *best);
   return node_logins_.Find(repository);
 }

@@ -5,6 +5,7 @@
 
 #include "base/encoding.h"
 #include "base/json/json.h"
+#include "image/image_policy.h"
 #include "image/reference.h"
 
 namespace caisson::image {
@@ -104,12 +105,15 @@ Result<AuthFile> AuthFile::Parse(std::string_view text) {
 }
 
 RegistryCredentials AuthFile::Find(std::string_view repository) const {
-  for (std::string_view prefix = repository;;) {
-    if (const auto found = logins_.find(prefix); found != logins_.end()) return found->second;
-    const size_t slash = prefix.rfind('/');
-    if (slash == std::string_view::npos) return {};
-    prefix = prefix.substr(0, slash);
+  const RegistryCredentials* best = nullptr;
+  size_t longest = 0;
+  for (const auto& [prefix, login] : logins_) {
+    const size_t length = HeldBy(repository, prefix).value_or(0);
+    if (length <= longest) continue;
+    longest = length;
+    best = &login;
   }
+  return best ? *best : RegistryCredentials{};
 }
 
 }  // namespace caisson::image

@@ -31,7 +31,7 @@ class AuthFile {
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:
-  std::map<std::string, RegistryCredentials, std::less<>> logins_;  // by prefix
+  std::map<std::string, RegistryCredentials> logins_;  // by prefix
   std::vector<std::string> notes_;
 };
 

@@ -18,17 +18,24 @@ std::string Shown(const ImagePolicy::Prefixes& prefixes) {
   return prefixes.empty() ? "none" : text;
 }
 
-bool Holds(const SignatureRule& rule, std::string_view repository) {
-  return rule.scope == "*" || IsWithin(repository, rule.scope);
+bool IsWithin(std::string_view repository, std::string_view prefix) {
+  return repository.starts_with(prefix) && (repository.size() == prefix.size() || repository[prefix.size()] == '/');
 }
 
-// "*" is the least specific; of two prefixes of one name, the longer.
-size_t Specificity(const SignatureRule& rule) { return rule.scope == "*" ? 0 : rule.scope.size() + 1; }
+// "*" is the least specific.
+std::optional<size_t> HeldByRule(std::string_view repository, const SignatureRule& rule) {
+  return rule.scope == "*" ? 0 : HeldBy(repository, rule.scope);
+}
 
 }  // namespace
 
-bool IsWithin(std::string_view repository, std::string_view prefix) {
-  return repository.starts_with(prefix) && (repository.size() == prefix.size() || repository[prefix.size()] == '/');
+std::optional<size_t> HeldBy(std::string_view repository, std::string_view prefix) {
+  if (IsWithin(repository, prefix)) return prefix.size();
+  constexpr std::string_view kHub = "docker.io/", kOfficial = "docker.io/library/";
+  const bool short_name = prefix.starts_with(kHub) && prefix.find('/', kHub.size()) == std::string_view::npos;
+  if (!short_name || !repository.starts_with(kOfficial)) return std::nullopt;
+  if (repository.substr(kOfficial.size()) != prefix.substr(kHub.size())) return std::nullopt;
+  return repository.size();
 }
 
 // Every key counts, in whatever order and under whatever name; the scope does not change what a signature is worth.
@@ -47,7 +54,7 @@ Result<void> ImagePolicy::CheckAllowed(const std::string& tenant, const std::str
                             : options_.registries           ? &*options_.registries
                                                             : nullptr;
   if (!allowed) return {};
-  const auto within = [&](const std::string& prefix) { return IsWithin(repository, prefix); };
+  const auto within = [&](const std::string& prefix) { return HeldBy(repository, prefix).has_value(); };
   if (std::any_of(allowed->begin(), allowed->end(), within)) return {};
   const bool of_tenant = own != options_.by_tenant.end();
   return Fail(ErrorCode::kDenied,
@@ -58,8 +65,13 @@ Result<void> ImagePolicy::CheckAllowed(const std::string& tenant, const std::str
 
 const SignatureRule* ImagePolicy::RuleFor(const std::string& repository) const {
   const SignatureRule* best = nullptr;
-  for (const SignatureRule& rule : options_.signatures)
-    if (Holds(rule, repository) && (!best || Specificity(rule) > Specificity(*best))) best = &rule;
+  std::optional<size_t> longest;
+  for (const SignatureRule& rule : options_.signatures) {
+    const std::optional<size_t> length = HeldByRule(repository, rule);
+    if (!length || (longest && *longest >= *length)) continue;
+    longest = length;
+    best = &rule;
+  }
   return best && best->require ? best : nullptr;
 }
 

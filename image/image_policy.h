@@ -15,8 +15,9 @@
 namespace caisson::image {
 
 // Is `repository` ("host/name") the `prefix` or below it? At a '/' boundary: "a.b/team" holds "a.b/team/app" and not
-// "a.b/teams".
-bool IsWithin(std::string_view repository, std::string_view prefix);
+// "a.b/teams". "docker.io/nginx" also holds docker.io/library/nginx, as it does in a reference. The length of what
+// holds it, so that the most specific of several can be found; nothing where the prefix does not.
+std::optional<size_t> HeldBy(std::string_view repository, std::string_view prefix);
 
 struct SigningKey {
   std::string name;  // for people: its file

@@ -48,6 +48,9 @@ TEST(AuthFileTest, LongestPathWinsAtASlash) {
   EXPECT_EQ(UserFor(file, "q.example/team/app"), "app");
   EXPECT_EQ(UserFor(file, "q.example/team/app/deep"), "app");
   EXPECT_EQ(UserFor(file, "q.example.evil/team"), "");
+  const AuthFile hub = Parse("\"docker.io/library\":" + Auth("all:1") + ",\"docker.io/nginx\":" + Auth("one:1"));
+  EXPECT_EQ(UserFor(hub, "docker.io/library/nginx"), "one");
+  EXPECT_EQ(UserFor(hub, "docker.io/library/alpine"), "all");
 }
 
 TEST(AuthFileTest, DockersNamesForTheHubMeanDockerIo) {

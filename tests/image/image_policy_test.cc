@@ -18,14 +18,27 @@ SigningKey NewKey(const std::string& name = "key") {
 }
 
 TEST(ImagePolicyTest, PrefixHoldsAtASlashAlone) {
-  EXPECT_TRUE(IsWithin("ghcr.io/acme/app", "ghcr.io"));
-  EXPECT_TRUE(IsWithin("ghcr.io/acme/app", "ghcr.io/acme"));
-  EXPECT_TRUE(IsWithin("ghcr.io/acme/app", "ghcr.io/acme/app"));
-  EXPECT_FALSE(IsWithin("ghcr.io/acme/app", "ghcr.io/acme/ap"));
-  EXPECT_FALSE(IsWithin("ghcr.io/acme", "ghcr.io/acme/app"));
-  EXPECT_FALSE(IsWithin("ghcr.io.evil.example/acme", "ghcr.io"));
-  EXPECT_FALSE(IsWithin("127.0.0.1:50001/a", "127.0.0.1:5000"));
-  EXPECT_FALSE(IsWithin("evil.example/ghcr.io/acme", "ghcr.io"));
+  EXPECT_TRUE(HeldBy("ghcr.io/acme/app", "ghcr.io"));
+  EXPECT_TRUE(HeldBy("ghcr.io/acme/app", "ghcr.io/acme"));
+  EXPECT_TRUE(HeldBy("ghcr.io/acme/app", "ghcr.io/acme/app"));
+  EXPECT_FALSE(HeldBy("ghcr.io/acme/app", "ghcr.io/acme/ap"));
+  EXPECT_FALSE(HeldBy("ghcr.io/acme", "ghcr.io/acme/app"));
+  EXPECT_FALSE(HeldBy("ghcr.io.evil.example/acme", "ghcr.io"));
+  EXPECT_FALSE(HeldBy("127.0.0.1:50001/a", "127.0.0.1:5000"));
+  EXPECT_FALSE(HeldBy("evil.example/ghcr.io/acme", "ghcr.io"));
+}
+
+// As in a reference: whoever writes "docker.io/nginx" means the image that this name runs.
+TEST(ImagePolicyTest, ShortNameOnDockerHubHoldsTheOfficialImageAndItsOwnNamespace) {
+  EXPECT_TRUE(HeldBy("docker.io/library/nginx", "docker.io/nginx"));
+  EXPECT_TRUE(HeldBy("docker.io/nginx/unit", "docker.io/nginx"));
+  EXPECT_FALSE(HeldBy("docker.io/library/nginx-more", "docker.io/nginx"));
+  EXPECT_FALSE(HeldBy("docker.io/library/nginx", "docker.io/ngin"));
+  EXPECT_FALSE(HeldBy("a.example/library/nginx", "a.example/nginx"));
+  const ImagePolicy policy({.signatures = {{.scope = "docker.io/library", .require = false},
+                                           {.scope = "docker.io/nginx", .keys = {NewKey("nginx")}}}});
+  EXPECT_EQ(policy.RuleFor("docker.io/library/alpine"), nullptr);
+  ASSERT_NE(policy.RuleFor("docker.io/library/nginx"), nullptr) << "the longer text is not the more specific one";
 }
 
 TEST(ImagePolicyTest, WithoutAListEverythingIsAllowed) {
