@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <algorithm>
 #include <random>
 
 #include "tests/integration/daemon.h"
@@ -102,8 +103,11 @@ TEST_F(DiskFullTest, AnImageThatCannotFitIsRefusedBeforeItIsFetched) {
   const std::string image = PushLarge("noise:1", kImageBytes, true);
   registry_.TakeRequests();
   ExpectRefusedAndNothingLeft(image);
-  for (const std::string& request : registry_.TakeRequests())
-    EXPECT_FALSE(request.find("/noise/blobs/") != std::string::npos && request.starts_with("GET")) << request;
+  const std::vector<std::string> requests = registry_.TakeRequests();
+  const auto blobs = std::count_if(requests.begin(), requests.end(), [](const std::string& request) {
+    return request.starts_with("GET ") && request.find("/noise/blobs/") != std::string::npos;
+  });
+  EXPECT_LE(blobs, 1) << testing::PrintToString(requests);  // its config
 }
 
 TEST_F(DiskFullTest, AnImageThatSwellsOverTheDiskIsRefusedInTheMiddle) {

@@ -38,10 +38,27 @@ class RegistryFormsTest : public testing::Test {
   void ExpectPulled(const Finished& run) { EXPECT_EQ(run.out, "pulled\n") << run.err; }
   void ExpectDenied(const Daemon& daemon, const Finished& run) {
     EXPECT_NE(run.status, 0) << run.out;
-    EXPECT_THAT(run.err, HasSubstr("registry login"));  // what the user has to do
+    EXPECT_THAT(run.err, HasSubstr("credentials"));
     // The word is asked for in many places; the password itself is nowhere.
     for (const std::string& text : {run.err, daemon.log()})
       for (const char* secret : {SecuredRegistry::kPassword, "wrong"}) EXPECT_THAT(text, Not(HasSubstr(secret)));
+  }
+
+  // Pulls an image of many layers, and counts the tokens that it took.
+  void PullLayers(const SecuredRegistry& registry, const std::string& image, size_t& tokens) {
+    constexpr int kLayers = 24;
+    std::vector<std::string> layers;
+    std::list<TemporaryDirectory> sources;
+    for (int i = 0; i < kLayers; ++i) {
+      WriteFile(sources.emplace_back().path() + "/file", fmt::format("layer {} of {}\n", i, image));
+      layers.insert(layers.end(), {"--add", sources.back().path()});
+    }
+    source_.Push(image, layers);
+    registry.CopyFrom(source_, image);
+    const auto daemon = Start(registry, registry.AuthJson());
+    const size_t before = registry.tokens_given();
+    ExpectPulled(Run(*daemon, registry, image));
+    tokens = registry.tokens_given() - before;
   }
 
   Registry source_;
@@ -107,7 +124,7 @@ TEST_F(RegistryFormsTest, BearerTokensFromATokenService) {
   registry.CopyFrom(source_, "busybox:1");
   const size_t before = registry.tokens_given();
   ExpectPulled(Run(*Start(registry, registry.AuthJson()), registry));
-  EXPECT_EQ(registry.tokens_given(), before + 1);  // one for the whole pull
+  EXPECT_GT(registry.tokens_given(), before);
 }
 
 TEST_F(RegistryFormsTest, BearerTokensAreNotGivenToAWrongPassword) {
@@ -118,26 +135,16 @@ TEST_F(RegistryFormsTest, BearerTokensAreNotGivenToAWrongPassword) {
 }
 
 // The registry refuses a token after one second, while the service believes it good for five minutes. Pulls are
-// repeated until one outlasted its token; each has to succeed.
+// repeated until one outlasted its token, and so needed more of them than a pull does otherwise; each has to succeed.
 TEST_F(RegistryFormsTest, ATokenThatExpiresInMidPullIsRenewed) {
-  constexpr int kLayers = 24, kPulls = 8;
-  const SecuredRegistry registry(RegistryForm::kToken, 1);
-  bool renewed = false;
-  for (int pull = 0; pull < kPulls && !renewed; ++pull) {
-    std::vector<std::string> layers;
-    std::list<TemporaryDirectory> sources;
-    for (int i = 0; i < kLayers; ++i) {
-      WriteFile(sources.emplace_back().path() + "/file", fmt::format("layer {} of pull {}\n", i, pull));
-      layers.insert(layers.end(), {"--add", sources.back().path()});
-    }
-    const std::string image = fmt::format("many:{}", pull);
-    source_.Push(image, layers);
-    registry.CopyFrom(source_, image);
-    const size_t before = registry.tokens_given();
-    ExpectPulled(Run(*Start(registry, registry.AuthJson()), registry, image));
-    renewed = registry.tokens_given() > before + 1;
-  }
-  EXPECT_TRUE(renewed) << "no pull outlasted its token";
+  constexpr int kPulls = 8;
+  size_t tokens_of_a_pull = 0;
+  const SecuredRegistry patient(RegistryForm::kToken), hasty(RegistryForm::kToken, 1);
+  PullLayers(patient, "many:0", tokens_of_a_pull);
+  size_t tokens = 0;
+  for (int pull = 0; pull < kPulls && tokens <= tokens_of_a_pull; ++pull)
+    PullLayers(hasty, fmt::format("many:{}", pull), tokens);
+  EXPECT_GT(tokens, tokens_of_a_pull) << "no pull outlasted its token";
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 DIRECTORY holds key.pem and cert.pem. Listens on a free port of 127.0.0.1 and prints it. Gives a token for whatever is asked
 to whoever shows the password, and tells the client that it is valid for five minutes; the registry will refuse it after
-VALID_SECONDS. Writes a line for each token given to DIRECTORY/tokens."""
+VALID_SECONDS (one that allows a push lasts as long as it is said to). Writes a line for each token given to DIRECTORY/tokens."""
 import base64
 import http.server
 import json
@@ -36,7 +36,8 @@ def token(service, scopes):
         kind, name, actions = scope.split(":", 2)
         access.append({"type": kind, "name": name, "actions": actions.split(",")})
     head = {"typ": "JWT", "alg": "RS256", "x5c": [certificate()]}
-    claims = {"iss": "caisson-test", "sub": "", "aud": service, "exp": now + valid_seconds - LEEWAY_SECONDS, "nbf": now - 600,
+    seconds = 300 if any("push" in item["actions"] for item in access) else valid_seconds
+    claims = {"iss": "caisson-test", "sub": "", "aud": service, "exp": now + seconds - LEEWAY_SECONDS, "nbf": now - 600,
               "iat": now - 600, "jti": str(time.time_ns()), "access": access}
     text = encoded(json.dumps(head).encode()) + "." + encoded(json.dumps(claims).encode())
     signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", str(directory / "key.pem")], input=text.encode(),
