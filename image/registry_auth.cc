@@ -21,8 +21,10 @@ bool IsHeaderSafe(std::string_view text) {
 }
 
 void ReplaceAll(std::string& text, std::string_view secret) {
-  if (secret.size() < 3) return;  // would be found everywhere, and says nothing
-  for (size_t at = 0; (at = text.find(secret, at)) != std::string::npos;) text.replace(at, secret.size(), "***");
+  if (secret.size() < 3) return;               // would be found everywhere, and says nothing
+  constexpr std::string_view kHidden = "***";  // looked for no more: a secret may look like it
+  for (size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += kHidden.size())
+    text.replace(at, secret.size(), kHidden);
 }
 
 Result<std::vector<AuthChallenge>> ChallengesOf(const HttpResponse& refusal) {

@@ -61,7 +61,8 @@ Error ExplainStatus(const RegistryEndpoint& endpoint, const HttpResponse& respon
     case 403:
       return {ErrorCode::kDenied,
               fmt::format("registry {} refuses {}: it does not exist there or is private ({})", host, repository,
-                          anonymous ? "pulled without credentials" : "with the credentials that are set"),
+                          anonymous ? "pulled without credentials: see caisson registry login, or the node's auth_file"
+                                    : "with the credentials that are set"),
               0};
     case 429:
       return {ErrorCode::kUnavailable,
@@ -81,13 +82,23 @@ Error ExplainStatus(const RegistryEndpoint& endpoint, const HttpResponse& respon
       0};
 }
 
-Error ExplainFault(const RegistryEndpoint& endpoint, const Url& url, HttpFault fault, Error error) {
+Error ExplainFault(const RegistryEndpoint& endpoint, const Url& url, HttpFault fault, AddressReach tried, Error error) {
   const bool itself = url.SameOrigin(endpoint.origin);
   const std::string where =
       itself ? "registry " + endpoint.host
              : fmt::format("{}, where registry {} sends us,", EscapeForLog(url.host, 100), endpoint.host);
   const std::string entry = Entry(endpoint);
   const auto invalid = [](std::string text) { return Error{ErrorCode::kInvalid, std::move(text), 0}; };
+  // One set of words for whatever is there, or is not: names of images are no way to look for open ports in the
+  // operator's network. A host with an entry gets the plain ones.
+  if (!endpoint.vouched && tried == AddressReach::kPrivate && fault != HttpFault::kStopped &&
+      fault != HttpFault::kAddress)
+    return {
+        ErrorCode::kUnavailable,
+        fmt::format("{} is in a private network and gives no answer over HTTPS that can be trusted: if it is meant, "
+                    "add an entry {} (ca_file or plain_http)",
+                    where, entry),
+        0};
   switch (fault) {
     case HttpFault::kNone:
     case HttpFault::kStopped: return error;

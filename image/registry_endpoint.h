@@ -38,7 +38,7 @@ Result<RegistryEndpoint> MakeEndpoint(const std::string& host, const std::string
 // to do. `anonymous`: no credentials were there to send.
 Error ExplainStatus(const RegistryEndpoint& endpoint, const HttpResponse& response, std::string_view what,
                     bool anonymous);
-// Why a request to `url` had no answer. What does not mend itself is not kUnavailable.
-Error ExplainFault(const RegistryEndpoint& endpoint, const Url& url, HttpFault fault, Error error);
+// Why a request to `url` had no answer; `tried` is where it went. What does not mend itself is not kUnavailable.
+Error ExplainFault(const RegistryEndpoint& endpoint, const Url& url, HttpFault fault, AddressReach tried, Error error);
 
 }  // namespace caisson::image

@@ -196,7 +196,8 @@ Result<HttpResponse> RegistryTransport::Exchange(HttpRequest request, const Url&
   Connection connection(*this);
   Result<HttpResponse> response = connection.http().Perform(request);
   if (!response)
-    return tl::unexpected(ExplainFault(endpoint_, url, connection.http().fault(), std::move(response).error()));
+    return tl::unexpected(ExplainFault(endpoint_, url, connection.http().fault(), connection.http().tried(),
+                                       std::move(response).error()));
   if (itself) reach_ = response->reach;
   return response;
 }

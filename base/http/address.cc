@@ -8,6 +8,8 @@
 #include <array>
 #include <cstring>
 
+#include "base/fd.h"
+
 namespace caisson {
 namespace {
 
@@ -70,6 +72,30 @@ AddressReach ReachOf(const sockaddr& address) {
   Bytes6 bytes;
   std::copy_n(v6.sin6_addr.s6_addr, bytes.size(), bytes.begin());
   return Reach6(bytes);
+}
+
+AddressReach ReachFromHere(const sockaddr& address) {
+  const AddressReach reach = ReachOf(address);
+  if (reach != AddressReach::kPublic && reach != AddressReach::kPrivate) return reach;
+  // Only to its own addresses can a host bind a socket. Port 0 is in nobody's way.
+  const Fd probe(::socket(address.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage any_port{};
+  const bool is_v4 = address.sa_family == AF_INET;
+  const socklen_t size = is_v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+  std::memcpy(&any_port, &address, size);
+  (is_v4 ? reinterpret_cast<sockaddr_in&>(any_port).sin_port : reinterpret_cast<sockaddr_in6&>(any_port).sin6_port) = 0;
+  const bool ours = ::bind(probe.get(), reinterpret_cast<const sockaddr*>(&any_port), size) == 0;
+  return ours ? AddressReach::kThisMachine : reach;
+}
+
+AddressReach ReachFromHere(const std::string& literal) {
+  sockaddr_in v4{.sin_family = AF_INET};
+  if (::inet_pton(AF_INET, literal.c_str(), &v4.sin_addr) == 1)
+    return ReachFromHere(reinterpret_cast<const sockaddr&>(v4));
+  sockaddr_in6 v6{.sin6_family = AF_INET6};
+  if (::inet_pton(AF_INET6, literal.substr(0, literal.find('%')).c_str(), &v6.sin6_addr) == 1)
+    return ReachFromHere(reinterpret_cast<const sockaddr&>(v6));
+  return AddressReach::kNobody;
 }
 
 AddressReach ReachOf(const std::string& literal) {

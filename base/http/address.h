@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Where an IP address leads, as far as it matters for who may send us there (against server-side request forgery). An
-// IPv4 address inside an IPv6 one (mapped, compatible, NAT64, 6to4) leads where the IPv4 address does. Pure functions.
+// IPv4 address inside an IPv6 one (mapped, compatible, NAT64, 6to4) leads where the IPv4 address does. Pure functions,
+// but for ReachFromHere.
 #pragma once
 
 #include <sys/socket.h>
@@ -19,6 +20,9 @@ enum class AddressReach {
 };
 
 AddressReach ReachOf(const sockaddr& address);  // other families than IP are kNobody
+// The same, but that an address of one of this host's own interfaces is kThisMachine, whatever network it is of.
+AddressReach ReachFromHere(const sockaddr& address);
+AddressReach ReachFromHere(const std::string& literal);
 // Of a literal as inet_ntop writes it; kNobody for anything else.
 AddressReach ReachOf(const std::string& literal);
 

@@ -26,6 +26,7 @@ struct Transfer {
   bool headers_shown = false;
   bool headers_ended = false;
   bool address_refused = false;
+  AddressReach tried = AddressReach::kNobody;  // of the last address that a new connection was to go to
   std::string content_length;
   std::optional<Error> error;
   curl_off_t bytes_seen = 0;  // at the last look of OnProgress
@@ -123,7 +124,8 @@ int OnProgress(void* user, curl_off_t, curl_off_t downloaded, curl_off_t, curl_o
 // In place of libcurl's own socket(): sees the very address that will be connected to.
 curl_socket_t OpenSocket(void* user, curlsocktype, curl_sockaddr* address) {
   auto& transfer = *static_cast<Transfer*>(user);
-  if (!transfer.request.may_connect(ReachOf(address->addr))) {
+  transfer.tried = ReachFromHere(address->addr);
+  if (!transfer.request.may_connect(transfer.tried)) {
     transfer.address_refused = true;
     return CURL_SOCKET_BAD;
   }
@@ -285,6 +287,7 @@ Result<HttpResponse> HttpClient::Perform(const HttpRequest& request) {
 
   const CURLcode code = curl_easy_perform(curl);
   fault_ = transfer.error ? transfer.fault : HttpFault::kNone;
+  tried_ = transfer.tried;
   if (transfer.error) return tl::unexpected(std::move(*transfer.error));
   if (code != CURLE_OK) {
     Error error = ErrorOf(curl, code, error_text);
@@ -299,8 +302,8 @@ Result<HttpResponse> HttpClient::Perform(const HttpRequest& request) {
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
   transfer.response.status = static_cast<int>(status);
   char* peer = nullptr;
-  if (curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &peer) == CURLE_OK && peer)
-    transfer.response.reach = ReachOf(std::string(peer));
+  if (request.may_connect && curl_easy_getinfo(curl, CURLINFO_PRIMARY_IP, &peer) == CURLE_OK && peer)
+    transfer.response.reach = ReachFromHere(std::string(peer));
   return std::move(transfer.response);
 }
 

@@ -78,7 +78,7 @@ struct HttpResponse {
   int status = 0;
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
-  AddressReach reach = AddressReach::kNobody;  // of the server's address
+  AddressReach reach = AddressReach::kNobody;  // of the server's address; known where `may_connect` is used
 
   // First header of that lower-case name, empty where there is none.
   std::string_view Header(std::string_view name) const;
@@ -96,11 +96,14 @@ class HttpClient {
   Result<HttpResponse> Perform(const HttpRequest& request);
   // Of the last Perform.
   HttpFault fault() const { return fault_; }
+  // Of the address that the last Perform was about to connect to, last; kNobody where it made no connection.
+  AddressReach tried() const { return tried_; }
 
  private:
   struct Handle;
   std::unique_ptr<Handle> handle_;
   HttpFault fault_ = HttpFault::kNone;
+  AddressReach tried_ = AddressReach::kNobody;
 };
 
 }  // namespace caisson

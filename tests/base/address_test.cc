@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 
 #include <string>
@@ -49,6 +50,22 @@ TEST(AddressTest, SocketAddressesAreReadAsTheyAre) {
   EXPECT_EQ(ReachOf(reinterpret_cast<const sockaddr&>(v6)), AddressReach::kLink);
   const sockaddr unix_address{AF_UNIX, {}};
   EXPECT_EQ(ReachOf(unix_address), AddressReach::kNobody);
+}
+
+// The address that packets to the outside would leave from is of an interface of this host, whatever its network.
+TEST(AddressTest, OwnAddressesAreThisMachine) {
+  EXPECT_EQ(ReachFromHere(std::string("127.0.0.1")), AddressReach::kThisMachine);
+  EXPECT_EQ(ReachFromHere(std::string("192.0.2.1")), AddressReach::kPublic);
+  EXPECT_EQ(ReachFromHere(std::string("10.255.254.253")), AddressReach::kPrivate);
+  EXPECT_EQ(ReachFromHere(std::string("169.254.169.254")), AddressReach::kLink);
+  EXPECT_EQ(ReachFromHere(std::string("nonsense")), AddressReach::kNobody);
+  ifaddrs* all = nullptr;
+  ASSERT_EQ(::getifaddrs(&all), 0);
+  for (const ifaddrs* one = all; one; one = one->ifa_next)
+    if (one->ifa_addr && one->ifa_addr->sa_family == AF_INET) {
+      EXPECT_EQ(ReachFromHere(*one->ifa_addr), AddressReach::kThisMachine) << one->ifa_name;
+    }
+  ::freeifaddrs(all);
 }
 
 }  // namespace

@@ -59,6 +59,24 @@ TEST_F(UnvouchedRegistryTest, MessageIsTheSameWhetherThePortIsOpenOrNot) {
   EXPECT_TRUE(registry_.requests().empty());
 }
 
+// Nor which of its network's.
+TEST_F(UnvouchedRegistryTest, MessageIsTheSameForAnyFaultInAPrivateNetwork) {
+  const RegistryEndpoint endpoint = *MakeEndpoint("10.0.0.7:22", "x", &registries_, false);
+  const auto explain = [&](HttpFault fault) {
+    return ExplainFault(endpoint, endpoint.origin, fault, AddressReach::kPrivate,
+                        {ErrorCode::kUnavailable, "words of libcurl", 111});
+  };
+  const Error error = explain(HttpFault::kConnect);
+  EXPECT_THAT(error.message, HasSubstr("registry 10.0.0.7:22 is in a private network"));
+  for (const HttpFault fault : {HttpFault::kTimedOut, HttpFault::kBroken, HttpFault::kNotHttp, HttpFault::kNotTls,
+                                HttpFault::kTlsTooOld, HttpFault::kCertificateExpired, HttpFault::kCertificateHost,
+                                HttpFault::kCertificateUntrusted, HttpFault::kClientCertificateWanted}) {
+    EXPECT_EQ(explain(fault).message, error.message);
+    EXPECT_EQ(explain(fault).code, error.code);
+    EXPECT_EQ(explain(fault).sys_errno, error.sys_errno);
+  }
+}
+
 TEST_F(UnvouchedRegistryTest, AnEntryInTheSettingsIsEnough) {
   const Digest digest = registry_.PutManifest("1", "{}", "x");
   const std::string host = "registry.example:" + registry_.address().substr(registry_.address().find(':') + 1);

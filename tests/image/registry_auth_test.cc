@@ -174,6 +174,16 @@ TEST_F(RegistryAuthTest, TokenThatWouldEndTheHeaderIsRefused) {
   EXPECT_THAT(Client().ResolveTag("1").error().message, HasSubstr("no token"));
 }
 
+TEST_F(RegistryAuthTest, TokenThatLooksLikeWhatHidesItEndsNoLess) {
+  registry_.SetScript([this](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
+    if (request.path.starts_with("/token")) return ScriptedAnswer{.body = R"({"token":"***"})"};
+    if (request.Header("authorization").empty())
+      return ScriptedAnswer{.status = 401, .headers = {{"WWW-Authenticate", Challenge()}}};
+    return ScriptedAnswer{.status = 302, .headers = {{"Location", "ftp://****/***"}}};
+  });
+  EXPECT_THAT(Client().GetBlobBytes(Blob("x")).error().message, HasSubstr("ftp://****/***"));
+}
+
 TEST_F(RegistryAuthTest, RedirectGetsTheBlobAndNeverTheToken) {
   ScriptedRegistry elsewhere;
   const std::string bytes = "the blob";
@@ -279,7 +289,7 @@ TEST_F(RegistryAuthTest, NoMessageAndNoLogHasACredential) {
       const Result<std::string> bytes = Client().GetBlobBytes(Blob("blob"));
       ASSERT_FALSE(bytes);
       messages += bytes.error().message + "\n";
-      registries_["mirrored.example"].mirrors = {registry_.address()};
+      registries_["mirrored.example"] = {.mirrors = {registry_.address()}, .mirror_tags = true};
       credentials_.by_repository[registry_.address() + "/x"] = credentials_.by_repository[reference().repository()];
       RegistryAccess access = access_;
       access.resolve = {"mirrored.example:443:127.0.0.1"};
