@@ -71,7 +71,7 @@ Result<BlobTransfer::Ended> BlobTransfer::OneAnswer(RegistryTransport& place, bo
     broke_ = response.error();
     if (start_over) return Ended::kStartOver;
     if (sink_failed_ || broke_.code != ErrorCode::kUnavailable) return tl::unexpected(broke_);
-    return Ended::kBroken;
+    return received_ == blob_.size ? Ended::kComplete : Ended::kBroken;  // behind the last byte nothing is missed
   }
   if (response->status == 416 && received_ > 0) {
     no_range_ = "it answers 416 to the request for the rest";

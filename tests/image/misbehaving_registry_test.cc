@@ -62,6 +62,10 @@ ScriptedAnswer OneByteLess(Scene& scene, const ScriptedRequest&) { return {.body
 ScriptedAnswer AsGzip(Scene& scene, const ScriptedRequest&) {
   return {.headers = {{"Content-Encoding", "gzip"}}, .body = scene.bytes};
 }
+ScriptedAnswer ChunkWithoutEnd(Scene& scene, const ScriptedRequest&) {
+  return {.status = 0,
+          .raw = fmt::format("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}", kSize, scene.bytes)};
+}
 // From the byte that was asked for, at most so many.
 Behaviour Rest(size_t at_most = SIZE_MAX) {
   return [at_most](Scene& scene, const ScriptedRequest& request) -> ScriptedAnswer {
@@ -125,6 +129,7 @@ std::vector<Row> Rows() {
 
       // Broken connections
       {"CutOnce", InTurn({HalfThenCut, Rest()}), kPulled, "", 2},
+      {"CutBehindTheLastByte", ChunkWithoutEnd, kPulled, "", 1},
       {"CutInTheHeaders", Raw(ok + "Content-Len"), kUnavailable, "gave up after 5 tries", 5},
       {"CutInTheHeadersOnce", InTurn({Raw(ok + "Content-Len"), All}), kPulled, "", 2},
       {"CutBeforeTheHeaders", Raw(""), kUnavailable, "gave up after 5 tries", 5},
