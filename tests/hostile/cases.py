@@ -78,7 +78,8 @@ def layer(name, entries, verdict, compression="none", pack=None, end=END, device
         case |= {"verdict": "refused", "code": verdict.code, "words": list(verdict.words)}
     else:
         tree = {"": IMPLICIT} | {escaped(path): what for path, what in verdict.items()}
-        case |= {"verdict": "accepted", "tree": tree, "devices_skipped": devices, "ids_changed": ids, "xattrs_dropped": xattrs}
+        case |= {"verdict": "accepted", "tree": tree, "devices_skipped": devices, "ids_changed": ids,
+        "xattrs_dropped": xattrs}
         if pack is None:
             case["diff_id"] = hashlib.sha256(stream).hexdigest()
     LAYERS[name] = (case, pack(stream) if pack else stream)

@@ -23,7 +23,8 @@ def with_config(inner_text):
 config("Usual", text({"User": "web:www", "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["date"], "Env": ["A=b"], "WorkingDir": "/srv"}),
        {"user": "web:www", "working_dir": "/srv", "entrypoint": 2, "command": 1, "env": 1, "diff_ids": 1})
 config("WithoutExecutionParameters", text(config=...), {"diff_ids": 1})
-config("WithNullsEverywhere", text({"User": None, "Entrypoint": None, "Cmd": None, "Env": None, "WorkingDir": None}), {"diff_ids": 1})
+config("WithNullsEverywhere", text({"User": None, "Entrypoint": None, "Cmd": None, "Env": None, "WorkingDir": None}),
+      {"diff_ids": 1})
 config("WithNullInPlaceOfParameters", text(config=None), {"diff_ids": 1})
 config("WithUnknownMembers", text({"Volumes": {"/../etc": {}}, "OnBuild": ["RUN x"], "Healthcheck": {"Test": ["NONE"]}}, history=[{}]),
        {"diff_ids": 1})
@@ -38,7 +39,8 @@ config("DepthJustAllowed", text(history="X").replace('"X"', "[" * 30 + "]" * 30)
 config("DuplicateMember", with_config('{"User": "web", "User": "root"}'), refused("duplicate", "User"))
 config("DuplicateMemberByEscape", with_config('{"User": "web", "\\u0055ser": "root"}'), refused("duplicate", "User"))
 config("DuplicateArchitecture", '{"architecture": "%s", ' % HERE + text()[1:], refused("duplicate", "architecture"))
-config("EnvironmentOf10To6Entries", with_config('{"Env": [' + ",".join(['"A=b"'] * 1_000_000) + "]}"), refused("values"))
+config("EnvironmentOf10To6Entries", with_config('{"Env": [' + ",".join(['"A=b"'] * 1_000_000) + "]}"),
+      refused("values"))
 config("EnvironmentOfManyEntries", text({"Env": ["A=b"] * 100_000}), {"env": 100_000})
 config("LargerThan8MiB", text({"User": "u" * (8 << 20)}), too_large("bytes"))
 config("StringOf7MiB", text({"User": "u" * (7 << 20)}), {"diff_ids": 1})
@@ -63,8 +65,10 @@ config("RootfsIsMissing", text(rootfs=...), refused('"rootfs"', "missing"))
 config("RootfsIsAList", text(rootfs=[]), refused('"rootfs"', "missing"))
 config("DiffIdsAreText", text(rootfs={"type": "layers", "diff_ids": DIFF_ID}), refused('"diff_ids"', "not a list"))
 config("DiffIdsHoldANumber", text(rootfs={"type": "layers", "diff_ids": [1]}), refused('"diff_ids"', "not text"))
-config("DiffIdOfAnotherAlgorithm", text(rootfs={"type": "layers", "diff_ids": ["sha512:" + "d" * 128]}), refused("diff_ids", "sha512"))
-config("DiffIdThatClimbs", text(rootfs={"type": "layers", "diff_ids": ["sha256:../../etc/passwd"]}), refused("diff_ids"))
+config("DiffIdOfAnotherAlgorithm", text(rootfs={"type": "layers", "diff_ids": ["sha512:" + "d" * 128]}),
+      refused("diff_ids", "sha512"))
+config("DiffIdThatClimbs", text(rootfs={"type": "layers", "diff_ids": ["sha256:../../etc/passwd"]}),
+      refused("diff_ids"))
 config("DiffIdInCapitals", text(rootfs={"type": "layers", "diff_ids": ["sha256:" + "D" * 64]}), refused("diff_ids"))
 config("DiffIds129", text(rootfs={"type": "layers", "diff_ids": [DIFF_ID] * 129}), refused("128 diff_ids"))
 

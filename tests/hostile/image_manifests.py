@@ -48,7 +48,8 @@ manifest("ImageOf129Layers", image([part(LAYER)] * 129), refused("129 layers", "
 manifest("ImageWithUrls", image([part(LAYER, urls=["http://169.254.169.254/latest/meta-data"])]), {"layers": 1})
 manifest("ImageWithInlineData", image([part(LAYER, data="aGVsbG8=")]), {"layers": 1})
 manifest("ImageWithSubjectAndAnnotations", image(subject=part(MANIFEST), annotations={"a": "b"}), {"layers": 1})
-manifest("ImageOfZstdAndPlainLayers", image([part(OCI + "layer.v1.tar+zstd"), part(OCI + "layer.v1.tar")]), {"layers": 2})
+manifest("ImageOfZstdAndPlainLayers", image([part(OCI + "layer.v1.tar+zstd"), part(OCI + "layer.v1.tar")]),
+      {"layers": 2})
 
 manifest("ManifestAndIndexAtOnce", image(manifests=[]), refused("at once"))
 manifest("IndexWithAConfig", index([], config=part(CONFIG)), refused("at once"))
@@ -58,7 +59,8 @@ manifest("ManifestThatTheRegistryCallsIndex", image(), refused("calls itself", "
 manifest("ManifestThatTheRegistryCallsHtml", image(), refused("calls itself", "text/html"), "text/html")
 manifest("OciManifestThatTheRegistryCallsDocker", image(), refused("calls itself"), DOCKER_MANIFEST)
 manifest("SchemaOne", '{"schemaVersion":1,"name":"x","tag":"1","fsLayers":[]}', refused("schema 1"))
-manifest("SchemaOneByItsType", '{"schemaVersion":2}', refused("schema 1"), DOCKER + "distribution.manifest.v1+prettyjws")
+manifest("SchemaOneByItsType", '{"schemaVersion":2}', refused("schema 1"),
+      DOCKER + "distribution.manifest.v1+prettyjws")
 manifest("SchemaThree", image(schemaVersion=3), refused("schemaVersion"))
 manifest("SchemaAsText", image(schemaVersion="2"), refused("schemaVersion"))
 manifest("SchemaAsFraction", image().replace('"schemaVersion": 2', '"schemaVersion": 2.5'), refused("schemaVersion"))
@@ -69,8 +71,10 @@ manifest("LayersAreAnObject", image({"0": part(LAYER)}), refused('"layers"'))
 manifest("LayersAreMissing", image(layers=...), refused('"layers" is missing'))
 manifest("ConfigIsMissing", image(config=...), refused('"config" is missing'))
 manifest("ConfigIsText", image(config="sha256:" + "a" * 64), refused("config", "not an object"))
-manifest("ConfigOfArtifact", image(config=part("application/vnd.oci.empty.v1+json")), refused("not a container image", "oci.empty"))
-manifest("ConfigOfHelmChart", image(config=part("application/vnd.cncf.helm.config.v1+json")), refused("not a container image", "helm"))
+manifest("ConfigOfArtifact", image(config=part("application/vnd.oci.empty.v1+json")),
+      refused("not a container image", "oci.empty"))
+manifest("ConfigOfHelmChart", image(config=part("application/vnd.cncf.helm.config.v1+json")),
+      refused("not a container image", "helm"))
 manifest("ConfigLargerThan8MiB", image(config=part(CONFIG, size=(8 << 20) + 1)), refused("config", "over the limit"))
 
 layer_refused("LayerWithNegativeSize", part(LAYER, size=-1), "size")
@@ -90,8 +94,10 @@ layer_refused("LayerWithoutSize", {"mediaType": LAYER, "digest": "sha256:" + "a"
 layer_refused("LayerWithoutMediaType", {"digest": "sha256:" + "a" * 64, "size": 1}, "mediaType")
 layer_refused("LayerOfUnknownType", part("application/x-tar"), "not a layer", "x-tar")
 layer_refused("LayerThatIsEncrypted", part(LAYER + "+encrypted"), "encrypted")
-layer_refused("LayerThatIsForeign", part(DOCKER + "image.rootfs.foreign.diff.tar.gzip", urls=["http://127.0.0.1:1/x"]), "outside the registry")
-layer_refused("LayerThatIsNondistributable", part(OCI + "layer.nondistributable.v1.tar+gzip", urls=["file:///etc/shadow"]), "outside the registry")
+layer_refused("LayerThatIsForeign", part(DOCKER + "image.rootfs.foreign.diff.tar.gzip", urls=["http://127.0.0.1:1/x"]),
+      "outside the registry")
+layer_refused("LayerThatIsNondistributable",
+      part(OCI + "layer.nondistributable.v1.tar+gzip", urls=["file:///etc/shadow"]), "outside the registry")
 layer_refused("LayerThatIsSquashfs", part("application/vnd.sylabs.sif.layer.v1.sif"), "not a layer")
 layer_refused("LayerThatIsSignature", part("application/vnd.dev.cosign.simplesigning.v1+json"), "not a layer")
 layer_refused("LayerThatIsAnIndex", part(INDEX), "not a layer")
@@ -101,22 +107,31 @@ layer_refused("LayerWithControlBytesInItsType", part("text/\x1b[31m"), "\\x1b[31
 manifest("LayersOver64GiBTogether", image([part(LAYER, size=16 << 30)] * 5), refused("over the limit"))
 
 manifest("IndexGivesThisHost", index([entry("linux", "s390x", "a"), entry("windows", HERE, "b"), entry("linux", HERE, "c")]), {"platform": "c"})
-manifest("IndexOfDocker", index([entry("linux", HERE, "c", media_type=DOCKER_MANIFEST)], mediaType=DOCKER_LIST), {"platform": "c"}, DOCKER_LIST)
-manifest("IndexPrefersThePlainVariant", index([entry("linux", HERE, "a", "v3"), entry("linux", HERE, "b")]), {"platform": "b"})
-manifest("IndexSkipsAttestations", index([entry("unknown", "unknown", "a"), entry("linux", HERE, "b")]), {"platform": "b"})
-manifest("IndexSkipsANestedIndex", index([entry("linux", HERE, "a", media_type=INDEX), entry("linux", HERE, "b")]), {"platform": "b"})
-manifest("IndexOfANestedIndexOnly", index([entry("linux", HERE, "a", media_type=INDEX)]), {"no_platform": "no image for linux/" + HERE})
+manifest("IndexOfDocker", index([entry("linux", HERE, "c", media_type=DOCKER_MANIFEST)], mediaType=DOCKER_LIST),
+      {"platform": "c"}, DOCKER_LIST)
+manifest("IndexPrefersThePlainVariant", index([entry("linux", HERE, "a", "v3"), entry("linux", HERE, "b")]),
+      {"platform": "b"})
+manifest("IndexSkipsAttestations", index([entry("unknown", "unknown", "a"), entry("linux", HERE, "b")]),
+      {"platform": "b"})
+manifest("IndexSkipsANestedIndex", index([entry("linux", HERE, "a", media_type=INDEX), entry("linux", HERE, "b")]),
+      {"platform": "b"})
+manifest("IndexOfANestedIndexOnly", index([entry("linux", HERE, "a", media_type=INDEX)]),
+      {"no_platform": "no image for linux/" + HERE})
 manifest("IndexWithoutThisPlatform", index([entry("linux", "s390x", "a"), entry("linux", "arm", "b", "v7")]),
          {"no_platform": "it has: linux/arm/v7, linux/s390x"})
 manifest("IndexOfNothing", index([]), {"no_platform": "none at all"})
 manifest("IndexWithoutPlatforms", index([part(MANIFEST)]), {"no_platform": "none at all"})
 manifest("IndexWithPlatformAsText", index([part(MANIFEST, platform="linux/amd64")]), {"no_platform": "none at all"})
-manifest("IndexWithControlBytesInThePlatform", index([entry("li\x1b[31mnux", "x", "a")]), {"no_platform": "li\\x1b[31mnux"})
-manifest("IndexOf1000Entries", index([entry("linux", "s390x", "a")] * 999 + [entry("linux", HERE, "b")]), {"platform": "b"})
+manifest("IndexWithControlBytesInThePlatform", index([entry("li\x1b[31mnux", "x", "a")]),
+      {"no_platform": "li\\x1b[31mnux"})
+manifest("IndexOf1000Entries", index([entry("linux", "s390x", "a")] * 999 + [entry("linux", HERE, "b")]),
+      {"platform": "b"})
 manifest("IndexOf1001Entries", index([entry("linux", HERE, "a")] * 1001), refused("1001 manifests", "1000"))
 manifest("IndexWithANegativeSize", index([part(MANIFEST, size=-1)]), refused("manifest 1", "size"))
-manifest("IndexWithAManifestOver4MiB", index([part(MANIFEST, size=(4 << 20) + 1)]), refused("manifest 1", "over the limit"))
-manifest("IndexWithAnotherAlgorithm", index([part(MANIFEST) | {"digest": "sha512:" + "a" * 128}]), refused("manifest 1", "sha512"))
+manifest("IndexWithAManifestOver4MiB", index([part(MANIFEST, size=(4 << 20) + 1)]),
+      refused("manifest 1", "over the limit"))
+manifest("IndexWithAnotherAlgorithm", index([part(MANIFEST) | {"digest": "sha512:" + "a" * 128}]),
+      refused("manifest 1", "sha512"))
 manifest("IndexEntryThatIsText", index(["sha256:" + "a" * 64]), refused("manifest 1", "not an object"))
 
 manifest("LargerThan4MiB", b" " * ((4 << 20) + 1), too_large("bytes"))

@@ -25,7 +25,8 @@ layer("WhiteoutBeforeALink", [file(".wh.a"), symlink("a", "/etc")], {"a": l("/et
 layer("WhiteoutAfterALinkIsNotFollowed", [symlink("a", "/etc"), file(".wh.a")], {"a": l("/etc")})
 layer("WhiteoutOfAHardLinksTarget", [file("a", "x"), hard_link("h", "a"), file(".wh.a")],
       {"a": f("x", links=2), "h": f("x", links=2)})
-layer("WhiteoutBeforeItsHardLink", [file(".wh.a"), hard_link("h", "a")], refused("\"h\"", "\"a\"", "not a regular file"))
+layer("WhiteoutBeforeItsHardLink", [file(".wh.a"), hard_link("h", "a")],
+      refused("\"h\"", "\"a\"", "not a regular file"))
 layer("WhiteoutOfANameOf251Bytes", [file(".wh." + "n" * 251)], {"": "dir implicit whiteouts", "n" * 251: WHITEOUT})
 # The file below may have the longest name there is: its whiteout's is four bytes longer.
 layer("WhiteoutOfANameOf255Bytes", [file("d/.wh." + "n" * 255)],
@@ -90,9 +91,11 @@ layer("AbsoluteRoot", [directory("/")], refused("\"/\"", "absolute"))
 layer("AbsoluteNameInPax", [file("a", records={"path": "/canary/x"})], refused("/canary/x", "absolute"))
 layer("AbsoluteDriveLetterIsAName", [file("C:/x", "1")], {"C:": IMPLICIT, "C:/x": f("1")})
 layer("SymlinkThenFileThroughIt", [symlink("a", "/"), file("a/x")], refused("\"a\"", "symbolic link"))
-layer("SymlinkToTheNeighbourThenFileThroughIt", [symlink("a", "../canary"), file("a/x")], refused("\"a\"", "symbolic link"))
+layer("SymlinkToTheNeighbourThenFileThroughIt", [symlink("a", "../canary"), file("a/x")],
+      refused("\"a\"", "symbolic link"))
 layer("SymlinkToDotThenFileThroughIt", [symlink("a", "."), file("a/x")], refused("\"a\"", "symbolic link"))
-layer("SymlinkChainThenFileThroughIt", [symlink("a", "b"), symlink("b", "/"), file("a/x")], refused("\"a\"", "symbolic link"))
+layer("SymlinkChainThenFileThroughIt", [symlink("a", "b"), symlink("b", "/"), file("a/x")],
+      refused("\"a\"", "symbolic link"))
 layer("SymlinkBelowADirectoryThenFileThroughIt", [directory("d"), symlink("d/up", "../.."), file("d/up/canary/x")],
       refused("\"d/up\"", "symbolic link"))
 layer("SymlinkThenDirectoryThroughIt", [symlink("a", "/tmp"), directory("a/x")], refused("\"a\"", "symbolic link"))
@@ -123,7 +126,8 @@ layer("HardLinkToALink", [file("a", "x"), hard_link("b", "a"), hard_link("c", "b
 layer("HardLinkToDotDot", [hard_link("x", "../canary/inside")], refused("\"x\"", "\"..\""))
 layer("HardLinkThroughDotDot", [directory("a"), hard_link("x", "a/../../canary/inside")], refused("\"x\"", "\"..\""))
 layer("HardLinkToAnAbsoluteName", [hard_link("x", "/etc/passwd")], refused("\"x\"", "absolute"))
-layer("HardLinkThroughASymlink", [symlink("etc", "/etc"), hard_link("x", "etc/passwd")], refused("\"x\"", "does not have"))
+layer("HardLinkThroughASymlink", [symlink("etc", "/etc"), hard_link("x", "etc/passwd")],
+      refused("\"x\"", "does not have"))
 layer("HardLinkToASymlink", [symlink("l", "/etc/passwd"), hard_link("x", "l")], refused("\"x\"", "not a regular file"))
 layer("HardLinkToALayerBelow", [hard_link("x", "usr/bin/env")], refused("\"x\"", "usr/bin/env", "does not have"))
 layer("HardLinkToALaterEntry", [hard_link("x", "later"), file("later")], refused("\"x\"", "does not have"))
@@ -139,7 +143,8 @@ layer("HardLinkInPlaceOfAFile", [file("a", "x"), file("b", "y"), hard_link("b", 
       {"a": f("x", links=2), "b": f("x", links=2)})
 layer("HardLinkInPlaceOfTheTargetsDirectory", [file("d/a", "x"), hard_link("d", "d/a")], refused("\"d\"", "below it"))
 layer("HardLinkWithContents", [file("a", "x"), entry("b", "1", "body", link="a")], refused("\"b\"", "has contents"))
-layer("HardLinkThenFileThroughIt", [file("a", "x"), hard_link("b", "a"), file("b/x")], refused("\"b\"", "not a directory"))
+layer("HardLinkThenFileThroughIt", [file("a", "x"), hard_link("b", "a"), file("b/x")],
+      refused("\"b\"", "not a directory"))
 layer("HardLinkThenItsFileAgain", [file("a", "x"), hard_link("b", "a"), file("a", "y")], {"a": f("y"), "b": f("x")})
 
 # ---- spellings -------------------------------------------------------------------------------------------------------
@@ -159,7 +164,8 @@ layer("NameWithoutEndInGnuForm", [gnu_long("n" * 150, end=b""), file("a", "x", m
 layer("NameOfGnuFormThatIsEmpty", [gnu_long(""), file("a", magic=GNU)], refused("long name", "empty"))
 layer("NameOfGnuFormTwice", [gnu_long("a"), gnu_long("b"), file("c", magic=GNU)], refused("several extended headers"))
 layer("NameOfGnuFormBesidePax", [gnu_long("a"), pax({"path": "b"}), file("c")], refused("several extended headers"))
-layer("NameOfPaxBesideGnuForm", [pax({"path": "b"}), gnu_long("a"), file("c", magic=GNU)], refused("several extended headers"))
+layer("NameOfPaxBesideGnuForm", [pax({"path": "b"}), gnu_long("a"), file("c", magic=GNU)],
+      refused("several extended headers"))
 layer("NameAndLinkInGnuForm", [gnu_long("t" * 200, "K"), gnu_long("n" * 200), symlink("a", "b", magic=GNU)],
       {"n" * 200: l("t" * 200)})
 layer("NameOf100Bytes", [file("n" * 100, "x")], {"n" * 100: f("x")})
@@ -198,7 +204,8 @@ layer("TwiceADirectory", [directory("a", 0o700), file("a/x", "1"), directory("a"
 layer("TwiceALink", [symlink("a", "x"), symlink("a", "y")], {"a": l("y")})
 layer("TwiceInTwoSpellings", [file("a/x", "first"), file("./a//x", "second")], {"a": IMPLICIT, "a/x": f("second")})
 layer("FileThenDirectory", [file("a", "x"), directory("a"), file("a/x", "1")], {"a": d(), "a/x": f("1")})
-layer("DirectoryThenFile", [directory("a"), file("a/x"), file("a/y/z"), file("a", "now a file")], {"a": f("now a file")})
+layer("DirectoryThenFile", [directory("a"), file("a/x"), file("a/y/z"), file("a", "now a file")],
+      {"a": f("now a file")})
 layer("DirectoryThenLink", [directory("a"), file("a/x"), symlink("a", "/etc")], {"a": l("/etc")})
 layer("DirectoryThenLinkThenFileThroughIt", [file("a/x"), symlink("a", "/etc"), file("a/y")],
       refused("\"a\"", "symbolic link"))
@@ -211,5 +218,6 @@ layer("FileThenChild", [file("a", "x"), file("a/b")], refused("\"a\"", "not a di
 layer("FileThenGrandchild", [file("a", "x"), file("a/b/c")], refused("\"a\"", "not a directory"))
 layer("FifoThenChild", [entry("a", "6"), file("a/b")], refused("\"a\"", "not a directory"))
 layer("ChildThenFile", [file("a/b/c", "1"), file("a/b", "2")], {"a": IMPLICIT, "a/b": f("2")})
-layer("ParentAfterItsChildren", [file("a/b", "1"), directory("a", 0o500, mtime=5)], {"a": d(0o500, mtime=5), "a/b": f("1")})
+layer("ParentAfterItsChildren", [file("a/b", "1"), directory("a", 0o500, mtime=5)],
+      {"a": d(0o500, mtime=5), "a/b": f("1")})
 layer("ParentWithoutAnyMode", [directory("a", 0), file("a/b/c", "1")], {"a": d(0), "a/b": IMPLICIT, "a/b/c": f("1")})

@@ -3,9 +3,9 @@
 import struct
 import zlib
 
-from cases import END, d, f, layer, refused, too_large
+from cases import END, f, layer, refused, too_large
 from streams import ZSTD_MAGIC, gzip, zstd, zstd_skippable, zstd_zeros
-from tar_bytes import GNU, directory, entry, file, gnu_long, header, octal, padded, pax, sparse_old
+from tar_bytes import entry, file, gnu_long, pax, sparse_old
 
 ONE = file("a", "x")
 BIG = file("a", bytes(i * i % 251 for i in range(100_000)))
@@ -45,11 +45,14 @@ cut("InASparseFile", [sparse_old("a", 9000, [(0, 2000)])], 1500, refused("\"a\""
 # ---- compression -----------------------------------------------------------------------------------------------------
 layer("GzipOfOneMember", [BIG], BIG_TREE, "gzip", gzip)
 layer("GzipStored", [BIG], BIG_TREE, "gzip", lambda data: gzip(data, 0))
-layer("GzipOfManyMembers", [BIG], BIG_TREE, "gzip", lambda data: b"".join(gzip(data[i:i + 777]) for i in range(0, len(data), 777)))
+layer("GzipOfManyMembers", [BIG], BIG_TREE, "gzip",
+      lambda data: b"".join(gzip(data[i:i + 777]) for i in range(0, len(data), 777)))
 layer("GzipWithEmptyMembers", [BIG], BIG_TREE, "gzip", lambda data: gzip(b"") + gzip(data) + gzip(b"") + gzip(b""))
 layer("GzipOfNothing", b"", {}, "gzip", gzip)
-layer("GzipWithExtraField", [BIG], BIG_TREE, "gzip", lambda data: gzip(data, flags=4, extra=struct.pack("<H", 300) + b"e" * 300))
-layer("GzipWithNameAndComment", [BIG], BIG_TREE, "gzip", lambda data: gzip(data, flags=24, extra=b"n" * 500 + b"\0" + b"c" * 500 + b"\0"))
+layer("GzipWithExtraField", [BIG], BIG_TREE, "gzip",
+      lambda data: gzip(data, flags=4, extra=struct.pack("<H", 300) + b"e" * 300))
+layer("GzipWithNameAndComment", [BIG], BIG_TREE, "gzip",
+      lambda data: gzip(data, flags=24, extra=b"n" * 500 + b"\0" + b"c" * 500 + b"\0"))
 layer("GzipWithHeaderChecksum", [BIG], BIG_TREE, "gzip",
       lambda data: gzip(data, flags=2, extra=struct.pack("<H", zlib.crc32(b"\x1f\x8b\x08\x02\0\0\0\0\0\3") & 0xffff)))
 layer("GzipWithWrongHeaderChecksum", [BIG], refused("gzip"), "gzip", lambda data: gzip(data, flags=2, extra=b"zz"))
@@ -70,12 +73,14 @@ layer("GzipCalledZstd", [BIG], refused("zstd", "gzip"), "zstd", gzip)
 layer("PlainCalledGzip", [BIG], refused("gzip", "uncompressed"), "gzip", lambda data: data)
 for name, length in (("InTheHeader", 5), ("AfterTheHeader", 10), ("InTheData", 200), ("InTheTrailer", -4), ("BeforeTheTrailer", -8)):
     layer("GzipCutOff" + name, [BIG], refused("gzip", "cut off"), "gzip", lambda data, n=length: gzip(data)[:n])
-layer("GzipWithReservedBlock", [BIG], refused("gzip", "damaged"), "gzip", lambda data: gzip(b"")[:10] + b"\x07" + b"\0" * 20)
+layer("GzipWithReservedBlock", [BIG], refused("gzip", "damaged"), "gzip",
+      lambda data: gzip(b"")[:10] + b"\x07" + b"\0" * 20)
 layer("GzipWithADistanceTooFar", [BIG], refused("gzip", "damaged"), "gzip",
       lambda data: gzip(b"")[:10] + b"\x4b\x04\x12\x00" + b"\0" * 20)
 
 layer("ZstdOfOneFrame", [BIG], BIG_TREE, "zstd", zstd)
-layer("ZstdOfManyFrames", [BIG], BIG_TREE, "zstd", lambda data: b"".join(zstd(data[i:i + 7777]) for i in range(0, len(data), 7777)))
+layer("ZstdOfManyFrames", [BIG], BIG_TREE, "zstd",
+      lambda data: b"".join(zstd(data[i:i + 7777]) for i in range(0, len(data), 7777)))
 layer("ZstdWithSkippableFrames", [BIG], BIG_TREE, "zstd",
       lambda data: zstd_skippable(b"index") + zstd(data[:500]) + zstd_skippable(b"") + zstd(data[500:]) + zstd_skippable(b"x" * 70000))
 layer("ZstdOfSkippableFramesOnly", b"", {}, "zstd", lambda data: zstd_skippable(b"x"))
@@ -85,12 +90,14 @@ layer("ZstdWithAWindowOf2GiB", [BIG], refused("zstd", "memory"), "zstd", lambda 
 layer("ZstdCutOffInTheData", [BIG], refused("zstd", "cut off"), "zstd", lambda data: zstd(data)[:5000])
 layer("ZstdCutOffInTheHeader", [BIG], refused("zstd", "cut off"), "zstd", lambda data: zstd(data)[:5])
 layer("ZstdCutOffBeforeTheLastBlock", [BIG], refused("zstd", "cut off"), "zstd", lambda data: zstd(data, end=False))
-layer("ZstdCutOffInASkippableFrame", [BIG], refused("zstd", "cut off"), "zstd", lambda data: zstd(data) + zstd_skippable(b"x" * 9)[:12])
+layer("ZstdCutOffInASkippableFrame", [BIG], refused("zstd", "cut off"), "zstd",
+      lambda data: zstd(data) + zstd_skippable(b"x" * 9)[:12])
 layer("ZstdFollowedByText", [BIG], refused("zstd"), "zstd", lambda data: zstd(data) + b"trailing")
 layer("ZstdFollowedByGzip", [BIG], refused("zstd"), "zstd", lambda data: zstd(data) + gzip(b"x"))
 layer("ZstdWithReservedBits", [BIG], refused("zstd"), "zstd", lambda data: ZSTD_MAGIC + b"\x08" + zstd(data)[5:])
 layer("ZstdWithADictionary", [BIG], refused("zstd"), "zstd", lambda data: ZSTD_MAGIC + b"\x01\x50\x07" + zstd(data)[6:])
-layer("ZstdWithABlockTooLarge", [BIG], refused("zstd"), "zstd", lambda data: zstd(b"")[:6] + struct.pack("<I", 1 | 0 << 1 | 200_000 << 3)[:3] + b"x" * 200_000)
+layer("ZstdWithABlockTooLarge", [BIG], refused("zstd"), "zstd",
+      lambda data: zstd(b"")[:6] + struct.pack("<I", 1 | 0 << 1 | 200_000 << 3)[:3] + b"x" * 200_000)
 layer("ZstdCalledGzip", [BIG], refused("gzip", "zstd"), "gzip", zstd)
 
 # ---- bombs -----------------------------------------------------------------------------------------------------------
@@ -98,7 +105,8 @@ layer("ZstdCalledGzip", [BIG], refused("gzip", "zstd"), "gzip", zstd)
 layer("BombOfGzipMembers", b"", too_large("swells"), "gzip", lambda data: gzip(b"\0" * (64 << 20), 9) * 40)
 layer("BombOfZstdBlocks", b"", too_large("swells"), "zstd", lambda data: zstd_zeros(20_000))
 layer("BombOfZstdFrames", b"", too_large("swells"), "zstd", lambda data: zstd_zeros(100) * 200)
-layer("BombBehindTheEndOfTheArchive", [ONE], too_large("swells"), "gzip", lambda data: gzip(data) + gzip(b"\0" * (64 << 20), 9) * 40)
+layer("BombBehindTheEndOfTheArchive", [ONE], too_large("swells"), "gzip",
+      lambda data: gzip(data) + gzip(b"\0" * (64 << 20), 9) * 40)
 layer("BombOfEntries", b"", too_large("1000000 entries"), "gzip",
       lambda data: gzip(entry("null", "3", major=1, minor=3) * 16384, 9) * 62)
 layer("BombOfNestedArchivesIsAFile", [file("inner.gz", gzip(gzip(b"\0" * (1 << 20))))],
@@ -107,7 +115,8 @@ layer("BombOfNestedArchivesIsAFile", [file("inner.gz", gzip(gzip(b"\0" * (1 << 2
 # ---- other formats in place of tar -----------------------------------------------------------------------------------
 layer("FormatCpio", b"070701" + b"0" * 104 + b"TRAILER!!!\0" + b"\0" * 1024, refused("no tar archive"))
 layer("FormatZip", b"PK\3\4" + b"\0" * 1020, refused("no tar archive"))
-layer("FormatAr", b"!<arch>\n" + b"debian-binary   0           0     0     100644  4         `\n2.0\n" + b" " * 1000, refused("no tar archive"))
+layer("FormatAr", b"!<arch>\n" + b"debian-binary   0           0     0     100644  4         `\n2.0\n" + b" " * 1000,
+      refused("no tar archive"))
 layer("FormatXz", b"\xfd7zXZ\0" + b"\1" * 1018, refused("no tar archive"))
 layer("FormatBzip2", b"BZh91AY&SY" + b"\1" * 1014, refused("no tar archive"))
 layer("FormatElf", b"\x7fELF\2\1\1" + b"\0" * 1017, refused("no tar archive"))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What headers say: owners, modes, times, devices, attributes, sizes, forms of the archive, extended headers."""
 from cases import END, IMPLICIT, d, f, fifo, l, layer, refused, too_large
-from tar_bytes import (GNU, SPARSE_FORMS, USTAR, V7, base256, directory, entry, file, gnu_long, hard_link, header, octal, padded, pax,
-                       pax_raw, record, symlink)
+from tar_bytes import (GNU, SPARSE_FORMS, USTAR, V7, base256, directory, entry, file, gnu_long, hard_link, header, octal,
+                       padded, pax, pax_raw, symlink)
 
 TIB = 1 << 40
 
@@ -35,7 +35,8 @@ layer("ModeWithTheTypeInIt", [file("a", "x", mode=0o100644), hard_link("h", "a",
                               symlink("s", "a", mode=0o120777), entry("p", "6", mode=0o10644)],
       {"a": f("x", links=2), "h": f("x", links=2), "d": d(), "s": l("a"), "p": fifo()})
 layer("ModeWithAnotherTypeInIt", [file("a", mode=0o120644)], {"a": f()})
-layer("ModeOfAHardLinkWithAnotherTypeInIt", [file("a"), hard_link("h", "a", mode=0o120777)], refused("\"h\"", "two ways"))
+layer("ModeOfAHardLinkWithAnotherTypeInIt", [file("a"), hard_link("h", "a", mode=0o120777)],
+      refused("\"h\"", "two ways"))
 layer("ModeOfALinkIsNotHeeded", [symlink("a", "b", mode=0)], {"a": l("b")})
 layer("ModeWithSetIdAndSticky", [file("a", mode=0o7777), directory("t", 0o1777), directory("s", 0o2755)],
       {"a": f(mode=0o7777), "t": d(0o1777), "s": d(0o2755)})
@@ -75,11 +76,14 @@ layer("XattrOfUserIsKept", [file("a", records={X + "user.mime": "a\0b"}), direct
       {"a": f(xattrs=["user.mime='a%00b'"]), "e": d(xattrs=["user.x='1'"])})
 layer("XattrOfUserTwiceTheLastStays", [file("a", records=[(X + "user.x", "1"), (X + "user.x", "2")])],
       {"a": f(xattrs=["user.x='2'"])})
-layer("XattrTrusted", [file("a", records={X + "trusted.overlay.opaque": "y"})], refused("\"a\"", "trusted.overlay.opaque"))
-layer("XattrTrustedRedirect", [directory("a", records={X + "trusted.overlay.redirect": "/etc"})], refused("\"a\"", "trusted."))
+layer("XattrTrusted", [file("a", records={X + "trusted.overlay.opaque": "y"})],
+      refused("\"a\"", "trusted.overlay.opaque"))
+layer("XattrTrustedRedirect", [directory("a", records={X + "trusted.overlay.redirect": "/etc"})],
+      refused("\"a\"", "trusted."))
 layer("XattrTrustedOfNoKnownName", [file("a", records={X + "trusted.x": "y"})], refused("\"a\"", "trusted.x"))
 layer("XattrOfUserOverlayIsDropped",
-      [directory("a", records={X + "user.overlay.opaque": "y", X + "user.overlay.redirect": "/etc"})], {"a": d()}, xattrs=2)
+      [directory("a", records={X + "user.overlay.opaque": "y", X + "user.overlay.redirect": "/etc"})], {"a": d()},
+      xattrs=2)
 layer("XattrOfCapabilityIsDropped", [file("a", mode=0o755, records={X + "security.capability": b"\1\0\0\2" + b"\xff" * 16})],
       {"a": f(mode=0o755)}, xattrs=1)
 layer("XattrOfSecurityAndSystemIsDropped",
@@ -96,9 +100,11 @@ layer("XattrAsAclIsDropped", [file("a", records={"SCHILY.acl.access": "user::rwx
 layer("XattrOfRedHatIsDropped", [file("a", records={"RHT.security.selinux": "system_u"})], {"a": f()}, xattrs=1)
 layer("XattrWithoutName", [file("a", records={X: "1"})], refused("extended attribute"))
 layer("XattrWithNulInItsName", [file("a", records={X + "user.a\0b": "1"})], refused("NUL"))
-layer("XattrWithANameOf256Bytes", [file("a", records={X + "user." + "n" * 251: "1"})], refused("extended attribute", "limit"))
+layer("XattrWithANameOf256Bytes", [file("a", records={X + "user." + "n" * 251: "1"})],
+      refused("extended attribute", "limit"))
 layer("Xattrs64OfOneEntry", [file("a", records={f"{X}security.{i}": "1" for i in range(64)})], {"a": f()}, xattrs=64)
-layer("Xattrs65OfOneEntry", [file("a", records={f"{X}user.{i}": "1" for i in range(65)})], refused("extended attribute", "limit"))
+layer("Xattrs65OfOneEntry", [file("a", records={f"{X}user.{i}": "1" for i in range(65)})],
+      refused("extended attribute", "limit"))
 layer("XattrValueOf64KiBAnd1", [file("a", records={X + "user.x": "v" * 65537})], refused("extended attribute", "limit"))
 layer("XattrOfADroppedDevice", [entry("a", "3", major=1, records={X + "user.x": "1"})], {}, devices=1, xattrs=1)
 layer("XattrDoesNotReachTheNextEntry", [file("a", records={X + "user.x": "1"}), file("b")],
@@ -123,14 +129,16 @@ layer("SizeInPaxThatIsNegative", [file("a", "x", records={"size": "-1"})], refus
 layer("SizeInPaxThatIsJunk", [file("a", "x", records={"size": "1k"})], refused("size", "not a number"))
 layer("SizeOfManyFilesTogether", [file(f"f{i}", "x", size=(32 << 30)) for i in range(2)], refused("\"f0\""), end=b"")
 layer("DirectoryWithContents", [entry("a", "5", "body")], refused("\"a\"", "has contents"))
-layer("DirectoryWithASizeInPax", [pax({"size": "5"}) + directory("a") + padded("hello")], refused("\"a\"", "has contents"))
+layer("DirectoryWithASizeInPax", [pax({"size": "5"}) + directory("a") + padded("hello")],
+      refused("\"a\"", "has contents"))
 
 # ---- sparse files ----------------------------------------------------------------------------------------------------
 HOLES = b"\0" * 4096 + b"xxxxx" + b"\0" * (9000 - 4101)
 for form, sparse in SPARSE_FORMS.items():
     layer(f"Sparse{form}KeepsItsHoles", [sparse("a", 9000, [(4096, 5), (9000, 0)]), file("b", "x")],
-          {"a": f(HOLES), "b": f("x")})
-    layer(f"Sparse{form}WithOneHoleOnly", [sparse("a", 8192, [(8192, 0)]), file("b", "x")], {"a": f(b"\0" * 8192), "b": f("x")})
+              {"a": f(HOLES), "b": f("x")})
+    layer(f"Sparse{form}WithOneHoleOnly", [sparse("a", 8192, [(8192, 0)]), file("b", "x")],
+          {"a": f(b"\0" * 8192), "b": f("x")})
     layer(f"Sparse{form}Of8TiB", [sparse("a", 8 * TIB, [(8 * TIB, 0)])], too_large("\"a\"", "claims"))
     layer(f"Sparse{form}BeyondItsSize", [sparse("a", 4096, [(8192, 5)])], refused("\"a\""))
     layer(f"Sparse{form}WithOverlappingMap", [sparse("a", 9000, [(0, 1000), (500, 1000)])], refused("\"a\""))
@@ -141,7 +149,8 @@ layer("SparseOldWithFurtherMapBlocks", [SPARSE_FORMS["Old"]("a", 9000, [(i * 400
       {"a": f(b"".join((b"x" if i % 400 == 0 and i < 8800 else b"\0") for i in range(9000))), "b": f("x")})
 layer("SparseOldInUstar", [header("a", "S", magic=USTAR, real_size=octal(5, 12))], refused("sparse"))
 layer("SparseOldWithNegativeOffset",
-      [header("a", "S", 1, magic=GNU, map=base256(-512, 12) + octal(1, 12), real_size=octal(5, 12)) + padded("x")], refused("\"a\""))
+      [header("a", "S", 1, magic=GNU, map=base256(-512, 12) + octal(1, 12), real_size=octal(5, 12)) + padded("x")],
+      refused("\"a\""))
 layer("SparseOfStar", [file("a", "x", records={"SCHILY.realsize": "5"})], refused("star"))
 layer("SparsePax10WithAJunkMap",
       [pax({"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a", "GNU.sparse.realsize": "5"}),
@@ -181,7 +190,8 @@ layer("PaxRecordLongerThanItsHeader", [pax_raw("99 path=b\n"), file("a")], refus
 layer("PaxRecordShorterThanItsText", [pax_raw("8 path=long\n"), file("a")], refused("damaged extended header"))
 layer("PaxRecordOfLengthZero", [pax_raw("0 path=b\n"), file("a")], refused("damaged extended header"))
 layer("PaxRecordOfNegativeLength", [pax_raw("-9 path=b\n"), file("a")], refused("length of a record", "not a number"))
-layer("PaxRecordOfWildLength", [pax_raw("9" * 30 + " path=b\n"), file("a")], refused("length of a record", "not a number"))
+layer("PaxRecordOfWildLength", [pax_raw("9" * 30 + " path=b\n"), file("a")],
+      refused("length of a record", "not a number"))
 layer("PaxRecordWithoutLength", [pax_raw("path=b\n"), file("a")], refused("damaged extended header"))
 layer("PaxRecordWithoutEquals", [pax_raw("8 pathb\n"), file("a")], refused("damaged extended header"))
 layer("PaxRecordWithoutKey", [pax_raw("5 =b\n"), file("a")], refused("damaged extended header"))
@@ -197,9 +207,11 @@ layer("PaxWithUnknownKeys", [file("a", "x", records={"comment": "hello", "VENDOR
       {"a": f("x")})
 layer("PaxGlobalIsNotHeeded", [pax({"path": "evil", "uid": "0", "linkpath": "x"}, "g"), file("a", "x", uid=7)],
       {"a": f("x", owner=(7, 0))})
-layer("PaxGlobalAndLocal", [pax({"comment": "0" * 40}, "g"), file("a", "x", records={"uid": "8"})], {"a": f("x", owner=(8, 0))})
+layer("PaxGlobalAndLocal", [pax({"comment": "0" * 40}, "g"), file("a", "x", records={"uid": "8"})],
+      {"a": f("x", owner=(8, 0))})
 layer("PaxGlobalAtTheEnd", [file("a", "x"), pax({"comment": "x"}, "g")], {"a": f("x")})
 layer("PaxPathWinsOverName", [file("a", "x", records={"path": "b"})], {"b": f("x")})
 layer("PaxForAGnuEntry", [pax({"path": "b"}), file("a", "x", magic=GNU)], {"b": f("x")})
-layer("GnuLongNameOverTheLimit", [header("././@LongLink", "L", (1 << 20) + 1, magic=GNU)], refused("extended header", "over"))
+layer("GnuLongNameOverTheLimit", [header("././@LongLink", "L", (1 << 20) + 1, magic=GNU)],
+      refused("extended header", "over"))
 layer("GnuLongNameAtTheEnd", [file("a"), gnu_long("b")], refused("followed by no entry"))

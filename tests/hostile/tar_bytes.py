@@ -32,7 +32,8 @@ def number(value, size):
     return octal(value, size) if 0 <= value < 1 << (3 * (size - 1)) else base256(value, size)
 
 
-def header(name, type="0", size=0, mode=0o644, uid=0, gid=0, mtime=10**9, link="", magic=USTAR, major=0, minor=0, **fields):
+def header(name, type="0", size=0, mode=0o644, uid=0, gid=0, mtime=10**9, link="", magic=USTAR, major=0, minor=0,
+      **fields):
     """One block. `fields` are bytes put over the fields of that name; "checksum" then is not made to fit."""
     block = bytearray(BLOCK)
 
