@@ -10,8 +10,6 @@
 namespace caisson::api {
 namespace {
 
-constexpr int kMaxUploads = 16;  // at once
-
 Tenant TenantOf(const Request& request) { return {request.caller.tenant, request.caller.tenant_name}; }
 
 // What a long call keeps of a request for the words of its answer.
@@ -171,11 +169,11 @@ Answer ImageHandlers::Collect(const Request& request) {
 
 class ImageHandlers::BlobSink final : public BodySink {
  public:
-  BlobSink(std::unique_ptr<BlobUpload> upload, Request request, std::string digest, std::atomic<int>& uploads)
+  BlobSink(std::unique_ptr<BlobUpload> upload, Request request, std::string digest, Shares& uploads)
       : upload_(std::move(upload)), request_(std::move(request)), digest_(std::move(digest)), uploads_(uploads) {}
   ~BlobSink() override {
     upload_.reset();
-    --uploads_;
+    uploads_.Return(request_.caller.tenant);
   }
 
   std::optional<Response> Write(std::string_view bytes) override {
@@ -196,18 +194,15 @@ class ImageHandlers::BlobSink final : public BodySink {
   std::unique_ptr<BlobUpload> upload_;
   const Request request_;
   const std::string digest_;
-  std::atomic<int>& uploads_;
+  Shares& uploads_;
 };
 
 tl::expected<std::unique_ptr<BodySink>, Problem> ImageHandlers::OpenBlob(const Request& request,
                                                                          const std::string& digest) {
-  if (uploads_.fetch_add(1) >= kMaxUploads) {
-    --uploads_;
-    return tl::unexpected(TooMany("uploads"));
-  }
+  if (!uploads_.Take(request.caller.tenant)) return tl::unexpected(TooMany("uploads"));
   auto upload = images_.StartUpload(TenantOf(request), digest);
   if (!upload) {
-    --uploads_;
+    uploads_.Return(request.caller.tenant);
     return tl::unexpected(ImageProblemOf(upload.error(), request));
   }
   return std::make_unique<BlobSink>(*std::move(upload), WithoutBody(request), digest, uploads_);

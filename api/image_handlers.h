@@ -4,7 +4,6 @@
 // never on the pool's. Owned by Handlers; safe on any thread.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <string>
 
@@ -41,7 +40,7 @@ class ImageHandlers {
   Answer PullWithEvents(const Request& request, const PullRequest& pull);
 
   ImagesPort& images_;
-  std::atomic<int> uploads_{0};
+  Shares uploads_{16};   // at once
   LongCalls pulls_{32};  // mostly waiting, and many of them for one image
   LongCalls store_calls_{8};
   LongCalls exports_{8};

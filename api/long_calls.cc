@@ -7,11 +7,11 @@
 namespace caisson::api {
 
 bool LongCalls::Start(queue::TenantId tenant, const std::shared_ptr<CallToken>& token, std::function<void()> work) {
+  if (!shares_.Take(tenant)) return false;
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_ || running_.size() >= most_ || of_tenant_[tenant] >= most_of_tenant_) return false;
     running_.insert(token);
-    ++of_tenant_[tenant];
+    if (stopping_) token->Cancel();  // the pool takes nothing any more
   }
   const bool accepted = pool_.Run([this, tenant, token, work = std::move(work)]() mutable {
     work();
@@ -23,9 +23,11 @@ bool LongCalls::Start(queue::TenantId tenant, const std::shared_ptr<CallToken>& 
 }
 
 void LongCalls::Ended(queue::TenantId tenant, const std::shared_ptr<CallToken>& token) {
-  const std::lock_guard lock(mutex_);
-  running_.erase(token);
-  if (--of_tenant_[tenant] == 0) of_tenant_.erase(tenant);
+  {
+    const std::lock_guard lock(mutex_);
+    running_.erase(token);
+  }
+  shares_.Return(tenant);
 }
 
 void LongCalls::Stop() {

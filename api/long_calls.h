@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // LongCalls: threads for calls that take as long as a registry or a disk takes (pulls, exports), a bounded number of
-// them, so that they never take the pool's threads away from calls that are quick. One tenant gets at most half. Owned
-// by the handlers; safe on any thread.
+// them, so that they never take the pool's threads away from calls that are quick. Owned by the handlers; safe on any
+// thread.
 #pragma once
 
 #include <atomic>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <set>
 
 #include "api/http_types.h"
+#include "api/shares.h"
 #include "api/worker_pool.h"
 
 namespace caisson::api {
@@ -33,7 +33,7 @@ class CallToken {
 
 class LongCalls {
  public:
-  explicit LongCalls(size_t most) : most_(most), most_of_tenant_((most + 1) / 2), pool_(most, most) {}
+  explicit LongCalls(size_t most) : shares_(most), pool_(most, most) {}
   ~LongCalls() { Stop(); }
 
   // False: as many as may be are under way; nothing ran.
@@ -44,12 +44,10 @@ class LongCalls {
  private:
   void Ended(queue::TenantId tenant, const std::shared_ptr<CallToken>& token);
 
-  const size_t most_;
-  const size_t most_of_tenant_;
+  Shares shares_;
   std::mutex mutex_;
   bool stopping_ = false;  // these are guarded by mutex_
   std::set<std::shared_ptr<CallToken>> running_;
-  std::map<queue::TenantId, size_t> of_tenant_;
   WorkerPool pool_;
 };
 

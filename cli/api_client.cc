@@ -213,14 +213,18 @@ Result<void> ApiClient::Download(const std::string& path, const std::function<Re
   HttpRequest request = Prepare(path);
   request.silence_timeout = seconds(0);
   bool begun = false;
-  request.on_body = [&](std::string_view bytes) {
+  std::optional<Error> refusal;  // of the sink: no fault of the daemon's
+  request.on_body = [&](std::string_view bytes) -> Result<void> {
     begun = true;
-    return sink(bytes);
+    Result<void> taken = sink(bytes);
+    if (!taken) refusal = taken.error();
+    return taken;
   };
   const Result<HttpResponse> response = http_.Perform(request);
   if (response && response->status / 100 != 2)
     return tl::unexpected(ToError(response->status, response->Header("content-type"), response->body));
   if (response) return {};
+  if (refusal) return tl::unexpected(*std::move(refusal));
   const Error& error = response.error();
   if (error.code != ErrorCode::kUnavailable) return tl::unexpected(error);
   if (!begun) return tl::unexpected(Unreachable(error));
