@@ -10,12 +10,27 @@ RegistryLogin LoginOf(const Query& query) { return {query.Text(0), query.Text(1)
 
 }  // namespace
 
-Result<void> StoreImageGrant(Transaction& transaction, TenantId tenant, const ImageGrant& grant) {
+// Every job grants anew, so that must be one row's work; only a row more is reason to count.
+Result<void> StoreImageGrant(Transaction& transaction, TenantId tenant, const ImageGrant& grant, int most) {
+  const std::string manifest = grant.manifest.ToString();
+  {
+    Query update = TRY(transaction.database.Ask(
+        "UPDATE image_grants SET granted_at = ?, permanent = max(permanent, ?) WHERE tenant = ? AND repository = ? AND "
+        "manifest = ?",
+        {grant.granted_at, grant.permanent, tenant.value, grant.repository, manifest}));
+    if (TRY(update.Run()) > 0) return {};
+  }
   Query insert = TRY(transaction.database.Ask(
-      "INSERT INTO image_grants(tenant, repository, manifest, granted_at, permanent) VALUES(?,?,?,?,?) ON CONFLICT DO "
-      "UPDATE SET granted_at = excluded.granted_at, permanent = max(permanent, excluded.permanent)",
-      {tenant.value, grant.repository, grant.manifest.ToString(), grant.granted_at, grant.permanent}));
+      "INSERT INTO image_grants(tenant, repository, manifest, granted_at, permanent) VALUES(?,?,?,?,?)",
+      {tenant.value, grant.repository, manifest, grant.granted_at, grant.permanent}));
   TRY(insert.Run());
+  Query erase = TRY(transaction.database.Ask(
+      "DELETE FROM image_grants WHERE tenant = ?1 AND (tenant, repository, manifest) IN (SELECT tenant, repository, "
+      "manifest FROM image_grants WHERE tenant = ?1 AND permanent = 0 ORDER BY granted_at LIMIT max(0, (SELECT "
+      "count(*) "
+      "FROM image_grants WHERE tenant = ?1) - ?2))",
+      {tenant.value, most}));
+  TRY(erase.Run());
   return {};
 }
 

@@ -13,8 +13,11 @@
 
 namespace caisson::queue {
 
-// A right that is there already gets the new time, and stays permanent if it was.
-Result<void> StoreImageGrant(Transaction& transaction, TenantId tenant, const ImageGrant& grant);
+constexpr int kMaxImageGrants = 10'000;  // of one tenant
+
+// A right that is there already gets the new time, and stays permanent if it was. Past `most` of the tenant's, the
+// oldest that are not permanent go.
+Result<void> StoreImageGrant(Transaction& transaction, TenantId tenant, const ImageGrant& grant, int most);
 Result<int> DeleteImageGrants(Transaction& transaction, TenantId tenant, const Digest& manifest);
 Result<int> DeleteOldImageGrants(Transaction& transaction, UnixMillis before, int limit);
 

@@ -331,7 +331,8 @@ Result<TenantId> SqliteStore::FindTenant(std::string_view name) {
 Result<void> SqliteStore::GrantImage(TenantId tenant, std::string_view repository, const Digest& manifest,
                                      bool permanent) {
   return writer_.Run<void>([&](Transaction& transaction) {
-    return StoreImageGrant(transaction, tenant, {std::string(repository), manifest, transaction.now, permanent});
+    return StoreImageGrant(transaction, tenant, {std::string(repository), manifest, transaction.now, permanent},
+                           kMaxImageGrants);
   });
 }
 
