@@ -67,9 +67,13 @@ Result<BlobTransfer::Ended> BlobTransfer::OneAnswer(RegistryTransport& place, bo
   request.on_headers = [&](const HttpResponse& response) { return TakeHeaders(response, start_over); };
   request.on_body = [this](std::string_view piece) { return TakeBytes(piece); };
   const Result<HttpResponse> response = place.Send(request);
+  encoding_ = place.WithoutSecrets(encoding_);
   if (!response) {
     broke_ = response.error();
-    if (start_over) return Ended::kStartOver;
+    if (start_over) {
+      no_range_ = broke_.message;
+      return Ended::kStartOver;
+    }
     if (sink_failed_ || broke_.code != ErrorCode::kUnavailable) return tl::unexpected(broke_);
     return received_ == blob_.size ? Ended::kComplete : Ended::kBroken;  // behind the last byte nothing is missed
   }
@@ -94,9 +98,8 @@ Result<void> BlobTransfer::TakeHeaders(const HttpResponse& response, bool& start
     const std::optional<ContentRange> range = ParseContentRange(response.Header("content-range"));
     if (received_ > 0 && range && range->first == received_ && range->total == blob_.size) return {};
     start_over = true;
-    no_range_ = fmt::format("it sends another part than was asked for (Content-Range \"{}\")",
-                            EscapeForLog(response.Header("content-range"), 60));
-    return Fail(ErrorCode::kCorrupt, "{}", no_range_);
+    return Fail(ErrorCode::kCorrupt, "it sends another part than was asked for (Content-Range \"{}\")",
+                EscapeForLog(response.Header("content-range"), 60));
   }
   const std::optional<uint64_t> length = ContentLength(response);
   if (length && *length != blob_.size && encoding_.empty())
@@ -106,8 +109,7 @@ Result<void> BlobTransfer::TakeHeaders(const HttpResponse& response, bool& start
     return {};
   }
   start_over = true;
-  if (no_range_.empty()) no_range_ = "it sends all from the start again";
-  return Fail(ErrorCode::kCorrupt, "{}", no_range_);
+  return Fail(ErrorCode::kCorrupt, "{}", no_range_.empty() ? "it sends all from the start again" : no_range_);
 }
 
 Result<void> BlobTransfer::TakeBytes(std::string_view piece) {

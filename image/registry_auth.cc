@@ -20,11 +20,16 @@ bool IsHeaderSafe(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](unsigned char c) { return c >= 0x20 && c < 0x7f; });
 }
 
-void ReplaceAll(std::string& text, std::string_view secret) {
-  if (secret.size() < 3) return;               // would be found everywhere, and says nothing
-  constexpr std::string_view kHidden = "***";  // looked for no more: a secret may look like it
-  for (size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += kHidden.size())
-    text.replace(at, secret.size(), kHidden);
+// Takes out `secret`, and what is left of it where the text was cut off.
+void Hide(std::string& text, std::string_view secret) {
+  constexpr std::string_view kHidden = "***";  // is looked for no more: a secret may look like it
+  constexpr size_t kLeast = 3, kKnownBy = 8;
+  if (secret.size() < kLeast) return;  // would be found everywhere, and says nothing
+  for (size_t at = 0; (at = text.find(secret.substr(0, kKnownBy), at)) != std::string::npos; at += kHidden.size()) {
+    const auto differs =
+        std::mismatch(secret.begin(), secret.end(), text.begin() + static_cast<ptrdiff_t>(at), text.end());
+    text.replace(at, static_cast<size_t>(differs.first - secret.begin()), kHidden);
+  }
 }
 
 Result<std::vector<AuthChallenge>> ChallengesOf(const HttpResponse& refusal) {
@@ -97,11 +102,11 @@ bool RegistryAuth::may_repeat() const {
 
 std::string RegistryAuth::WithoutSecrets(std::string text) const {
   const std::lock_guard lock(mutex_);
-  for (const auto& [service, token] : tokens_) ReplaceAll(text, token.value.Expose());
+  for (const auto& [service, token] : tokens_) Hide(text, token.value.Expose());
   if (!credentials_) return text;
-  ReplaceAll(text, credentials_->password.Expose());
-  ReplaceAll(text, credentials_->identity_token.Expose());
-  if (!credentials_->password.empty()) ReplaceAll(text, BasicValue().substr(sizeof "Basic"));
+  Hide(text, credentials_->password.Expose());
+  Hide(text, credentials_->identity_token.Expose());
+  if (!credentials_->password.empty()) Hide(text, BasicValue().substr(sizeof "Basic"));
   return text;
 }
 

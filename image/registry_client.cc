@@ -144,7 +144,7 @@ Result<ManifestBytes> RegistryClient::GetManifestBytes(RegistryTransport& place,
                                           .max_body_bytes = kMaxManifestBytes}));
   if (response.status != 200) return place.Refused(response, what);
   ManifestBytes manifest;
-  manifest.content_type = response.Header("content-type");
+  manifest.content_type = place.WithoutSecrets(response.Header("content-type"));
   manifest.bytes = std::move(response.body);
   manifest.digest = Sha256Of(manifest.bytes);
   return manifest;

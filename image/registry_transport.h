@@ -45,6 +45,8 @@ class RegistryTransport {
   Result<HttpResponse> Send(const RegistryRequest& request);
   // What a status that the caller did not expect means.
   tl::unexpected<Error> Refused(const HttpResponse& response, std::string_view what) const;
+  // What the registry wrote, for a message, without any credential of ours that stands in it.
+  std::string WithoutSecrets(std::string_view text) const { return auth_.WithoutSecrets(std::string(text)); }
   // True when cancelled meanwhile.
   bool Wait(std::chrono::milliseconds duration) const;
 
