@@ -129,6 +129,13 @@ void Janitor::Sweep(const std::string& run, JanitorDone done) {
   Add(std::move(task));
 }
 
+void Janitor::Measure(const LayerName& name) {
+  Task task;
+  task.order = MakeOrder(JanitorVerb::kMeasure, "", name);
+  task.done = [](const Result<void>&, const Fd&) {};  // a layer that has left; or List() measures it
+  Add(std::move(task));
+}
+
 void Janitor::List(JanitorLayers done) {
   Task task;
   task.order = MakeOrder(JanitorVerb::kList, "");

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Janitor: a process that the launcher forks for work that may wait for a disk, since the launcher itself never does:
 // it drops the last reference to a finished sandbox's mounts, and does the slow part of the store's changes
-// (store_tasks.h). One thread, the launcher's rights, ends with the launcher. The launcher keeps two, so that a
-// sandbox's end does not wait behind a layer's sync. This object is the launcher's end, on its only thread; a janitor
-// that dies is replaced, and is given again what it had not finished.
+// (store_tasks.h). One thread, the launcher's rights, ends with the launcher. The launcher keeps three, so that a
+// sandbox's end does not wait behind a layer's sync, nor a layer's commit behind the removal of a million files. This
+// object is the launcher's end, on its only thread; a janitor that dies is replaced, and is given again what it had not
+// finished.
 #pragma once
 
 #include <sys/types.h>
@@ -41,6 +42,8 @@ class Janitor {
   void Remove(const std::string& work, JanitorDone done);
   void Sweep(const std::string& run, JanitorDone done);
   void List(JanitorLayers done);
+  // Notes the layer's size with it, for List(). That nobody waits for it is the point.
+  void Measure(const LayerName& name);
 
   size_t backlog() const { return open_tasks_.size(); }
 

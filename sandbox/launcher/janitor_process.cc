@@ -34,13 +34,11 @@ class JanitorLoop {
   // Takes in whatever orders are there; waits for one only when there is nothing else to do. False at the end.
   bool Receive() {
     for (;;) {
-      const bool idle = waiting_.empty() && unmeasured_.empty();
+      const bool idle = waiting_.empty();
       Result<std::optional<Packet>> packet = ReceivePacket(channel_, idle ? Waiting::kBlock : Waiting::kReturn);
       if (!packet) return false;
       if (!*packet) {
-        if (idle) return false;
-        if (waiting_.empty()) MeasureOne();
-        return true;
+        return !idle;
       }
       if ((*packet)->bytes.size() != sizeof(JanitorOrder)) return false;
       Received received{{}, std::move((*packet)->descriptors)};
@@ -81,17 +79,9 @@ class JanitorLoop {
     }
     if (commits.empty()) return true;
     const std::vector<Result<void>> results = CommitLayers(store_, commits);
-    for (size_t i = 0; i < results.size(); ++i) {
+    for (size_t i = 0; i < results.size(); ++i)
       if (!Answer(tickets[i], results[i], Fd())) return false;
-      if (results[i]) unmeasured_.push_back(commits[i].name);
-    }
     return true;
-  }
-
-  // For people and for the order of clean-up: nobody waits, and what fails is done when somebody lists the layers.
-  void MeasureOne() {
-    (void)NoteSize(store_.layers, unmeasured_.front());
-    unmeasured_.pop_front();
   }
 
   static std::string WorkOf(const JanitorOrder& order) {
@@ -112,6 +102,7 @@ class JanitorLoop {
       case JanitorVerb::kCommit: break;                           // together with others
       case JanitorVerb::kRetire: return RetireLayer(store_, name, work);
       case JanitorVerb::kRemove: return RemoveTree(store_.tmp, work);
+      case JanitorVerb::kMeasure: return NoteSize(store_.layers, name);
       case JanitorVerb::kSweep: return SweepTmp(store_.tmp, work);
       case JanitorVerb::kList: {
         const auto layers = TRY(ListLayers(store_.layers));
@@ -140,7 +131,6 @@ class JanitorLoop {
   int channel_;
   StoreDirectories store_;
   std::deque<Received> waiting_;
-  std::deque<LayerName> unmeasured_;  // committed and not measured yet
   std::map<uint64_t, std::vector<Fd>> held_;
 };
 

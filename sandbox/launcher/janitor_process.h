@@ -8,7 +8,7 @@
 
 namespace caisson::sandbox {
 
-enum class JanitorVerb : uint32_t { kHold = 1, kDrop, kCommit, kRetire, kRemove, kSweep, kList };
+enum class JanitorVerb : uint32_t { kHold = 1, kDrop, kCommit, kRetire, kRemove, kSweep, kList, kMeasure };
 
 // Between two processes of one program that trust each other: no versions, no checks beyond the size.
 struct JanitorOrder {

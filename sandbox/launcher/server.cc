@@ -54,7 +54,8 @@ Result<void> Server::Open() {
   store_ = std::make_unique<LayerStore>(layers, tmp, TRY(MakeRunName()));
   mounts_janitor_ = TRY(Janitor::Start(loop_, {layers, tmp}, environment_.liveness_write.get()));
   store_janitor_ = TRY(Janitor::Start(loop_, {layers, tmp}, environment_.liveness_write.get()));
-  store_janitor_->Sweep(store_->run(), [](Result<void> result) {
+  housekeeping_janitor_ = TRY(Janitor::Start(loop_, {layers, tmp}, environment_.liveness_write.get()));
+  housekeeping_janitor_->Sweep(store_->run(), [](Result<void> result) {
     if (!result) LogWarn("sweep_incomplete", {{"error", EscapeForLog(result.error().message)}});
   });
   sandboxes_ = std::make_unique<SandboxTable>(
@@ -62,7 +63,7 @@ Result<void> Server::Open() {
         Send({protocol::Encode(0, protocol::Answer(protocol::Exited{handle, std::move(report)})), {}});
       });
   workers_ = std::make_unique<WorkerTable>(
-      loop_, environment_, *store_, *store_janitor_,
+      loop_, environment_, *store_, *store_janitor_, *housekeeping_janitor_,
       WorkerTable::Options{options_.worker_program, options_.worker_deadline},
       [this](WorkerHandle handle, WorkerExit exit) {
         Send({protocol::Encode(0, protocol::Answer(protocol::WorkerDone{handle, exit})), {}});
@@ -349,7 +350,7 @@ void Server::RemoveLayer(Caller caller, const LayerName& layer) {
     const bool gone = retired.has_value();
     ReplyResult(caller, std::move(retired));
     if (!gone) return;
-    store_janitor_->Remove(name, [name](Result<void> removed) {
+    housekeeping_janitor_->Remove(name, [name](Result<void> removed) {
       if (!removed)
         LogWarn("directory_not_removed", {{"name", name}, {"error", EscapeForLog(removed.error().message)}});
     });

@@ -96,6 +96,7 @@ class Server {
   std::unique_ptr<LayerStore> store_;
   std::unique_ptr<Janitor> mounts_janitor_;
   std::unique_ptr<Janitor> store_janitor_;
+  std::unique_ptr<Janitor> housekeeping_janitor_;  // removals: nobody waits for them, so they are no congestion
   std::unique_ptr<SandboxTable> sandboxes_;
   std::unique_ptr<WorkerTable> workers_;
   HandleTable<std::shared_ptr<const Rootfs>> rootfs_;

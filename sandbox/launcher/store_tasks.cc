@@ -11,6 +11,7 @@
 #include <charconv>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include "base/io.h"
@@ -26,6 +27,9 @@ constexpr char kOpaqueAttribute[] = "trusted.overlay.opaque";
 constexpr char kSizeAttribute[] = "trusted.caisson.bytes";
 // Trees deeper than this are handled all the same, but with a bounded number of open directories.
 constexpr size_t kMaxOpenDepth = 100;
+
+// Entries that a list walks for sizes that are not noted yet: commits wait meanwhile.
+constexpr uint64_t kMaxMeasuredInList = 100'000;
 
 struct CloseDirectory {
   void operator()(DIR* stream) const { ::closedir(stream); }
@@ -115,21 +119,24 @@ Result<void> SetOpaque(int layer, std::span<const std::string> directories) {
 
 // Blocks of everything beneath `parent`/`name`. Hard links count once for each name, and what is deeper than
 // kMaxOpenDepth not at all: a size for people and for the order of clean-up, not an account.
-Result<uint64_t> Measure(int parent, const std::string& name, size_t depth) {
+// `budget`: of entries, counted down; where it ends, so does the walk.
+Result<uint64_t> Measure(int parent, const std::string& name, size_t depth, uint64_t& budget) {
   const Directory stream = TRY(OpenDirectory(parent, name));
   const int here = ::dirfd(stream.get());
   uint64_t bytes = 0;
-  for (std::string entry = NextName(stream.get()); !entry.empty(); entry = NextName(stream.get())) {
+  for (std::string entry = NextName(stream.get()); !entry.empty() && budget > 0; entry = NextName(stream.get())) {
+    --budget;
     struct stat info {};
     if (::fstatat(here, entry.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) return FailErrno(errno, "stat {}", entry);
     bytes += static_cast<uint64_t>(info.st_blocks) * 512;
-    if (S_ISDIR(info.st_mode) && depth < kMaxOpenDepth) bytes += TRY(Measure(here, entry, depth + 1));
+    if (S_ISDIR(info.st_mode) && depth < kMaxOpenDepth) bytes += TRY(Measure(here, entry, depth + 1, budget));
   }
   return bytes;
 }
 
-Result<uint64_t> MeasureAndNote(int layers, const std::string& name, int layer) {
-  const uint64_t bytes = TRY(Measure(layers, name, 0));
+Result<uint64_t> MeasureAndNote(int layers, const std::string& name, int layer, uint64_t& budget) {
+  const uint64_t bytes = TRY(Measure(layers, name, 0, budget));
+  if (budget == 0) return bytes;  // the part that was seen
   const std::string text = std::to_string(bytes);
   if (::fsetxattr(layer, kSizeAttribute, text.data(), text.size(), 0) != 0)
     return FailErrno(errno, "set {}", kSizeAttribute);
@@ -157,7 +164,7 @@ Result<void> PrepareCommit(StoreDirectories store, const LayerCommit& commit) {
 Result<void> Rename(StoreDirectories store, const LayerCommit& commit) {
   const std::string name = commit.name.hex();
   if (::renameat2(store.tmp, commit.work.c_str(), store.layers, name.c_str(), RENAME_NOREPLACE) == 0) return {};
-  if (errno == EEXIST) return RemoveTree(store.tmp, commit.work);
+  if (errno == EEXIST) return {};
   return FailErrno(errno, "move layer {} into the store", name);
 }
 
@@ -192,7 +199,8 @@ std::vector<Result<void>> CommitLayers(StoreDirectories store, std::span<const L
 Result<void> NoteSize(int layers, const LayerName& name) {
   const Fd layer = TRY(OpenBeneath(layers, name.hex(), O_RDONLY | O_DIRECTORY));
   if (::fgetxattr(layer.get(), kSizeAttribute, nullptr, 0) > 0) return {};
-  TRY(MeasureAndNote(layers, name.hex(), layer.get()));
+  uint64_t budget = std::numeric_limits<uint64_t>::max();
+  TRY(MeasureAndNote(layers, name.hex(), layer.get(), budget));
   return {};
 }
 
@@ -225,6 +233,7 @@ Result<void> SweepTmp(int tmp, const std::string& run) {
 
 Result<std::vector<StoredLayer>> ListLayers(int layers) {
   std::vector<StoredLayer> stored;
+  uint64_t budget = kMaxMeasuredInList;
   for (const std::string& name : TRY(NamesIn(layers))) {
     const Result<LayerName> parsed = LayerName::Parse(name);
     if (!parsed) continue;  // not ours; never touched
@@ -234,7 +243,7 @@ Result<std::vector<StoredLayer>> ListLayers(int layers) {
     const ssize_t length = ::fgetxattr(directory.get(), kSizeAttribute, text, sizeof text);
     if (length > 0) {
       std::from_chars(text, text + length, layer.bytes);
-    } else if (const Result<uint64_t> bytes = MeasureAndNote(layers, name, directory.get()); bytes) {
+    } else if (const Result<uint64_t> bytes = MeasureAndNote(layers, name, directory.get(), budget); bytes) {
       layer.bytes = *bytes;
     }
     stored.push_back(layer);

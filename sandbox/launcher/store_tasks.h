@@ -21,7 +21,8 @@ struct StoreDirectories {  // borrowed
 };
 
 // tmp/`work` becomes layers/`name`: opaque attributes, syncfs, rename, fsync of the parent. A layer of that name that
-// is there already is kept, and the new directory removed. May be repeated after a crash at any point.
+// is there already is kept, and the new directory stays for whoever removes it. May be repeated after a crash at any
+// point.
 struct LayerCommit {
   std::string work;
   LayerName name;
@@ -44,7 +45,8 @@ Result<void> RemoveTree(int directory, const std::string& name);
 // Removes whatever in tmp/ does not begin with `run`: leftovers of a launcher that was killed.
 Result<void> SweepTmp(int tmp, const std::string& run);
 
-// Names and sizes, which are noted where they are not yet; in_use is for the launcher to fill in.
+// Names and sizes, measured and noted where they are not yet, as far as that is quick; in_use is for the launcher to
+// fill in.
 Result<std::vector<StoredLayer>> ListLayers(int layers);
 
 }  // namespace caisson::sandbox

@@ -10,6 +10,8 @@ namespace caisson::sandbox {
 namespace {
 
 constexpr size_t kMaxWorkers = 64;  // at once; the service's own bound is far lower
+// Whose removal waits: a layer of a million files is quickly sent and slowly deleted.
+constexpr size_t kMaxDeadDirectories = 1024;
 
 }  // namespace
 
@@ -27,11 +29,12 @@ struct WorkerTable::Worker {
 };
 
 WorkerTable::WorkerTable(EventLoop& loop, Environment& environment, LayerStore& store, Janitor& janitor,
-                         Options options, OnDone on_done)
+                         Janitor& housekeeping, Options options, OnDone on_done)
     : loop_(loop),
       environment_(environment),
       store_(store),
       janitor_(janitor),
+      housekeeping_(housekeeping),
       options_(options),
       on_done_(std::move(on_done)),
       workers_(kMaxWorkers) {}
@@ -46,14 +49,22 @@ WorkerTable::~WorkerTable() {
 
 // ---- Start ------------------------------------------------------------------------------------------------------
 
-Result<WorkerHandle> WorkerTable::Start(WorkerVerb verb, int input, int report, Rootfs rootfs) {
+Result<void> WorkerTable::CheckRoom() const {
   if (workers_.full()) return Fail(ErrorCode::kUnavailable, "{} store workers are at work already", workers_.size());
+  if (housekeeping_.backlog() >= kMaxDeadDirectories)
+    return Fail(ErrorCode::kUnavailable, "the files of {} layers still have to be deleted: try again later",
+                housekeeping_.backlog());
+  return {};
+}
+
+Result<WorkerHandle> WorkerTable::Start(WorkerVerb verb, int input, int report, Rootfs rootfs) {
+  TRY(CheckRoom());
   return Launch(verb, input, report, std::move(rootfs), TRY(store_.MakeWorkDirectory()));
 }
 
 Result<WorkerHandle> WorkerTable::StartOn(WorkerVerb verb, int input, int report, Rootfs rootfs,
                                           std::string directory) {
-  if (workers_.full()) return Fail(ErrorCode::kUnavailable, "{} store workers are at work already", workers_.size());
+  TRY(CheckRoom());
   Fd opened = TRY(store_.OpenWorkDirectory(directory));
   return Launch(verb, input, report, std::move(rootfs), {std::move(directory), std::move(opened)});
 }
@@ -142,7 +153,7 @@ void WorkerTable::Forget(uint64_t handle) {
 }
 
 void WorkerTable::RemoveDirectory(const std::string& name) {
-  janitor_.Remove(name, [name](Result<void> result) {
+  housekeeping_.Remove(name, [name](Result<void> result) {
     if (!result) LogWarn("directory_not_removed", {{"name", name}, {"error", EscapeForLog(result.error().message)}});
   });
 }
@@ -164,10 +175,12 @@ void WorkerTable::Commit(WorkerHandle handle, const LayerName& name, Fd opaque_d
   Worker& worker = **found;
   worker.committing = true;
   janitor_.Commit(worker.directory, name, std::move(opaque_directories), count,
-                  [this, handle, done = std::move(done)](Result<void> result) {
+                  [this, handle, name, done = std::move(done)](Result<void> result) {
                     Worker& committed = *workers_.Find(handle.value);  // Discard() waits for this
                     committed.committing = false;
-                    if (!result && committed.discarded) RemoveDirectory(committed.directory);
+                    // After a success it is still there only if another had brought that layer before.
+                    if (result || committed.discarded) RemoveDirectory(committed.directory);
+                    if (result) housekeeping_.Measure(name);
                     if (result || committed.discarded) Forget(handle.value);
                     done(std::move(result));
                   });

@@ -27,8 +27,9 @@ class WorkerTable {
     int program = -1;  // caisson-worker; borrowed
     std::chrono::milliseconds deadline = kWorkerDeadline;
   };
-  WorkerTable(EventLoop& loop, Environment& environment, LayerStore& store, Janitor& janitor, Options options,
-              OnDone on_done);
+  // `janitor` commits; `housekeeping` removes and measures, and may have much to do.
+  WorkerTable(EventLoop& loop, Environment& environment, LayerStore& store, Janitor& janitor, Janitor& housekeeping,
+              Options options, OnDone on_done);
   ~WorkerTable();
 
   // On an empty directory of its own. `rootfs` are the layers that a merge is shown.
@@ -50,6 +51,7 @@ class WorkerTable {
   struct Worker;
   Result<WorkerHandle> Launch(WorkerVerb verb, int input, int report, Rootfs rootfs,
                               LayerStore::WorkDirectory directory);
+  Result<void> CheckRoom() const;
   Result<Worker*> Find(WorkerHandle handle) const;
   Result<Worker*> FindCommittable(WorkerHandle handle) const;
   void OnEnd(uint64_t handle);
@@ -60,6 +62,7 @@ class WorkerTable {
   Environment& environment_;
   LayerStore& store_;
   Janitor& janitor_;
+  Janitor& housekeeping_;
   Options options_;
   OnDone on_done_;
   std::function<void()> on_idle_;
