@@ -282,13 +282,17 @@ uint64_t Images::max_blob_bytes() const { return image::kMaxLayerBytes; }
 Result<api::ImportOutcome> Images::Import(const api::Tenant& tenant, const api::ImportRequest& request,
                                           const api::LongCall& call) {
   const image::Reference reference = TRY(image::ParseReference(request.reference));
-  const image::ImportRequest order{.tenant = tenant.name, .reference = request.reference, .manifest = request.manifest};
+  const auto grant = [&](const image::ImageRecord& record) -> Result<void> {
+    for (const Digest& digest : std::set{record.manifest, record.index})
+      TRY(jobs_.GrantImage(tenant.id, reference.repository(), digest, /*permanent=*/true));
+    return {};
+  };
+  const image::ImportRequest order{
+      .tenant = tenant.name, .reference = request.reference, .manifest = request.manifest, .on_record = grant};
   api::ImportOutcome outcome;
   for (const Digest& digest : TRY(images_.MissingBlobs(order))) outcome.missing.push_back(digest.ToString());
   if (!outcome.missing.empty()) return outcome;
   const image::ImageRecord record = TRY(images_.Import(order, ContextOf(tenant, call)));
-  for (const Digest& digest : std::set{record.manifest, record.index})
-    TRY(jobs_.GrantImage(tenant.id, reference.repository(), digest, /*permanent=*/true));
   outcome.image = TRY(DetailsOf(record, reference.repository(), reference.ToString() + "@" + record.index.ToString()));
   return outcome;
 }

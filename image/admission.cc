@@ -23,6 +23,7 @@ Result<void> Admission::CheckSigned(const Reference& reference, const Digest& to
   RegistryClient registry = make_client_(reference, context);
   const SignatureVerdict verdict = TRY(CheckSignature(registry, top, manifest, *rule));
   // The manifest is what runs. An index counts only when it was signed itself: what else it names was not looked at.
+  const std::lock_guard lock(marks_);
   for (const Digest& digest : {verdict.signed_digest, manifest})
     TRY(records_.PutSigned(digest, repository, fingerprint));
   return {};

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <mutex>
 #include <string>
 
 #include "base/result.h"
@@ -39,6 +40,7 @@ class Admission {
   const ImagePolicy* const policy_;
   const Records& records_;
   const MakeClient make_client_;
+  mutable std::mutex marks_;  // two writers of one
 };
 
 }  // namespace caisson::image

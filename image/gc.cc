@@ -9,6 +9,8 @@
 namespace caisson::image {
 namespace {
 
+constexpr std::chrono::hours kUploadKept{24}, kUploadKeptWhenTight{1};
+constexpr int kMaxIndexes = 32;            // kept of one image: any tenant may make more that lead to it
 constexpr std::chrono::hours kTagKept{1};  // though it leads nowhere: a pull may be about to bring its image
 
 LayerName NameOf(const Digest& digest) { return LayerName::Of(digest); }
@@ -27,8 +29,9 @@ std::set<LayerName> LayersOf(const ImageRecord& image) {
 struct Collector::Stock {
   std::vector<ImageRecord> images;  // the least recently used first
   std::map<LayerName, StoredLayer> layers;
-  std::map<LayerName, int> needed;  // by so many images
-  std::set<Digest> held;            // manifests of images that somebody imported
+  std::map<LayerName, int> needed;        // by so many images
+  std::map<LayerName, uint64_t> entries;  // of layers, where they are known
+  std::set<Digest> held;                  // manifests of images that somebody imported
   bool InUse(const ImageRecord& image) const {
     const auto fixup = layers.find(image.fixup);  // each root file system has one, and it is the image's own
     return fixup != layers.end() && fixup->second.in_use;
@@ -83,6 +86,9 @@ Result<CollectReport> Collector::Collect(const CollectOptions& options) {
   {
     const std::lock_guard lock(collecting_);
     parts_.pins.BeginCollection();  // before anything is read: see LayerPins
+    // What was uploaded and not imported goes before anybody's image.
+    const bool tight = options.bytes_needed > 0 || !Amount{}.covers(TRY(OverLowMark()));
+    TRY(parts_.uploads.RemoveOld(tight ? kUploadKeptWhenTight : kUploadKept));
     Stock stock = TRY(TakeStock());
     for (const ImageRecord& image : TRY(ChooseFor(stock, options)))
       if (!stop_ && TRY(DropImage(stock, image))) ++report.images;
@@ -115,6 +121,8 @@ Result<Collector::Stock> Collector::TakeStock() {
             [](const ImageRecord& a, const ImageRecord& b) { return a.used_at < b.used_at; });
   for (const ImageRecord& image : stock.images)
     for (const LayerName& name : LayersOf(image)) ++stock.needed[name];
+  for (const ImageRecord& image : stock.images)
+    for (const LayerRecord& layer : image.layers) stock.entries[NameOf(layer.digest)] = layer.entries;
   for (const TagRecord& tag : TRY(parts_.records.ListTags()))
     if (tag.imported)
       if (const std::optional<ImageRecord> image = TRY(parts_.catalogue.Find(tag.digest)))
@@ -123,19 +131,23 @@ Result<Collector::Stock> Collector::TakeStock() {
   return stock;
 }
 
-Collector::Choice Collector::Choose(const Stock& stock, uint64_t bytes) const {
+Collector::Choice Collector::Choose(const Stock& stock, const Amount& wanted) const {
   Choice choice;
-  uint64_t freed = stock.UnneededBytes();
+  Amount freed{.bytes = stock.UnneededBytes()};
   std::map<LayerName, int> needed = stock.needed;
   for (const ImageRecord& image : stock.images) {
-    if (freed >= bytes) break;
+    if (freed.covers(wanted)) break;
     if (stock.InUse(image) || stock.held.contains(image.manifest)) continue;
     choice.images.push_back(image);
-    for (const LayerName& name : LayersOf(image))
-      if (const auto layer = stock.layers.find(name); --needed[name] == 0 && layer != stock.layers.end())
-        freed += layer->second.in_use ? 0 : layer->second.bytes;
+    for (const LayerName& name : LayersOf(image)) {
+      const auto layer = stock.layers.find(name);
+      if (--needed[name] > 0 || layer == stock.layers.end() || layer->second.in_use) continue;
+      freed.bytes += layer->second.bytes;
+      if (const auto entries = stock.entries.find(name); entries != stock.entries.end())
+        freed.inodes += entries->second;
+    }
   }
-  choice.enough = freed >= bytes;
+  choice.enough = freed.covers(wanted);
   return choice;
 }
 
@@ -146,22 +158,27 @@ Result<uint64_t> Collector::MissingFor(uint64_t bytes_needed) const {
   return wanted > space.free_bytes ? wanted - space.free_bytes : 0;
 }
 
+Result<Collector::Amount> Collector::OverLowMark() const {
+  const SpaceInfo space = TRY(parts_.space.Now());
+  if (space.used_percent() <= parts_.high_percent) return Amount{};
+  const auto over = [&](uint64_t free, uint64_t total) {
+    const uint64_t free_at_low = total / 100 * static_cast<uint64_t>(100 - parts_.low_percent);
+    return free_at_low > free ? free_at_low - free : 0;
+  };
+  return Amount{over(space.free_bytes, space.total_bytes), over(space.free_inodes, space.total_inodes)};
+}
+
 Result<bool> Collector::CouldFree(uint64_t bytes) {
   const std::lock_guard lock(collecting_);
-  return Choose(TRY(TakeStock()), TRY(MissingFor(bytes))).enough;
+  return Choose(TRY(TakeStock()), {.bytes = TRY(MissingFor(bytes))}).enough;
 }
 
 // For the marks, and for a pull; but for a pull that cannot be helped nothing goes.
 Result<std::vector<ImageRecord>> Collector::ChooseFor(const Stock& stock, const CollectOptions& options) const {
-  if (options.all) return Choose(stock, UINT64_MAX).images;
-  const SpaceInfo space = TRY(parts_.space.Now());
-  Choice choice;
-  if (space.used_percent() > parts_.high_percent) {
-    const uint64_t free_at_low = space.total_bytes / 100 * static_cast<uint64_t>(100 - parts_.low_percent);
-    choice = Choose(stock, free_at_low > space.free_bytes ? free_at_low - space.free_bytes : 0);
-  }
+  if (options.all) return Choose(stock, {.bytes = UINT64_MAX}).images;
+  Choice choice = Choose(stock, TRY(OverLowMark()));
   if (options.bytes_needed > 0) {
-    Choice room = Choose(stock, TRY(MissingFor(options.bytes_needed)));
+    Choice room = Choose(stock, {.bytes = TRY(MissingFor(options.bytes_needed))});
     if (room.enough && room.images.size() > choice.images.size()) choice = std::move(room);
   }
   return std::move(choice.images);
@@ -170,7 +187,7 @@ Result<std::vector<ImageRecord>> Collector::ChooseFor(const Stock& stock, const 
 // The record goes first: whoever finds a record finds its layers, and what a crash leaves is unneeded layers.
 Result<bool> Collector::DropImage(Stock& stock, const ImageRecord& image) {
   {
-    const std::optional<LayerPins::Removal> removal = parts_.pins.BeginRemoval(NameOf(image.manifest));
+    const std::optional<LayerPins::Removal> removal = parts_.pins.BeginRemoval(RecordPin(image.manifest));
     if (!removal) return false;
     TRY(parts_.records.RemoveImage(image.manifest));
   }
@@ -187,8 +204,7 @@ Result<void> Collector::Sweep(const Stock& stock, CollectReport& report) {
   TRY(SweepLayers(stock, report));
   if (stop_) return {};
   TRY(SweepBlobs(stock));
-  TRY(SweepTags());
-  return parts_.uploads.RemoveOld();
+  return SweepTags();
 }
 
 Result<void> Collector::SweepLayers(const Stock& stock, CollectReport& report) {
@@ -225,6 +241,7 @@ Result<void> Collector::SweepLayer(const LayerName& name, uint64_t bytes, Collec
 // Manifests and configs of the images, and every index that leads to one of them; then the marks of what is gone.
 Result<void> Collector::SweepBlobs(const Stock& stock) {
   std::set<Digest> needed, manifests;
+  std::map<Digest, int> indexes;  // of each manifest, beside the one that its record names
   for (const ImageRecord& image : stock.images) {
     manifests.insert(image.manifest);
     needed.insert({image.manifest, image.index});
@@ -237,11 +254,12 @@ Result<void> Collector::SweepBlobs(const Stock& stock) {
   for (const Digest& digest : TRY(parts_.records.ListBlobs())) {
     if (stop_) return {};
     if (needed.contains(digest)) continue;
-    if (const auto image = TRY(parts_.catalogue.Find(digest)); image && manifests.contains(image->manifest)) {
-      needed.insert(digest);  // an index
+    const std::optional<ImageRecord> image = TRY(parts_.catalogue.Find(digest));
+    if (image && manifests.contains(image->manifest) && ++indexes[image->manifest] <= kMaxIndexes) {
+      needed.insert(digest);
       continue;
     }
-    if (const auto removal = parts_.pins.BeginRemoval(NameOf(digest))) TRY(parts_.records.RemoveBlob(digest));
+    if (const auto removal = parts_.pins.BeginRemoval(BlobPin(digest))) TRY(parts_.records.RemoveBlob(digest));
   }
   return parts_.records.RemoveMarksUnless([&](const Digest& digest) {
     return needed.contains(digest) || stock.needed.contains(NameOf(digest)) || parts_.pins.IsPinned(NameOf(digest));

@@ -62,12 +62,18 @@ class Collector {
  private:
   struct Stock;  // what there is at one moment, and who needs it
   Result<Stock> TakeStock();
-  // Unused images, the least recently used first, until so many bytes become free with them: whether they do.
+  // Unused images, the least recently used first, until so much becomes free with them: whether it does.
+  struct Amount {
+    uint64_t bytes = 0;
+    uint64_t inodes = 0;
+    bool covers(const Amount& other) const { return bytes >= other.bytes && inodes >= other.inodes; }
+  };
   struct Choice {
     std::vector<ImageRecord> images;
     bool enough = false;
   };
-  Choice Choose(const Stock& stock, uint64_t bytes) const;
+  Choice Choose(const Stock& stock, const Amount& wanted) const;
+  Result<Amount> OverLowMark() const;  // nothing below the high one
   Result<uint64_t> MissingFor(uint64_t bytes_needed) const;
   Result<std::vector<ImageRecord>> ChooseFor(const Stock& stock, const CollectOptions& options) const;
   Result<bool> DropImage(Stock& stock, const ImageRecord& image);

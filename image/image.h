@@ -15,6 +15,9 @@
 
 namespace caisson::image {
 
+// Of a config: no program could be given as much, and every record is kept in memory while it is used.
+inline constexpr size_t kMaxKeptConfigBytes = 1 << 20;
+
 // The execution parameters of the image's config (OCI image spec, config.md).
 struct ImageConfig {
   std::string architecture;

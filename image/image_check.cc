@@ -45,10 +45,9 @@ Result<LayerVerdict> VerifyLayer(StorePort& store, const Records& records, const
   if (!report) {
     if (report.error().code == ErrorCode::kNotFound)
       return LayerVerdict{name, LayerVerdict::kMissing, report.error().message};
-    // A worker that could not read the tree to its end says so of the tree; anything else is no verdict on it.
-    if (report.error().code != ErrorCode::kCorrupt && report.error().code != ErrorCode::kInvalid)
-      return tl::unexpected(report.error());
-    return LayerVerdict{name, LayerVerdict::kDamaged, report.error().message};
+    // Damage is what a whole report says. A worker that was ended (by its memory limit, say) says nothing of the tree,
+    // and a repair on its word would take a sound layer away from all who share it.
+    return tl::unexpected(report.error());
   }
   if (!report->unreadable.empty())
     return LayerVerdict{name, LayerVerdict::kDamaged,

@@ -63,6 +63,13 @@ Result<void> RunInParallel(size_t count, std::atomic<bool>& stop, const std::fun
   return {};
 }
 
+size_t BytesOf(const ImageConfig& config) {
+  size_t bytes = config.user.size() + config.working_dir.size() + config.stop_signal.size();
+  for (const auto* texts : {&config.entrypoint, &config.command, &config.env})
+    for (const std::string& text : *texts) bytes += text.size() + sizeof(std::string);
+  return bytes;
+}
+
 void AddWarning(std::vector<std::string>& warnings, uint64_t count, std::string_view what) {
   if (count > 0) warnings.push_back(fmt::format("{} {}", count, what));
 }
@@ -109,10 +116,20 @@ Result<ImageRecord> ImagePuller::Pull(const PullOrder& order, const PullContext&
   TRY(FindConfig(*source, found));
   const std::vector<PulledLayer> layers = TRY(PullLayers(
       *source, order, found, [](const Digest&) { return Mode::kEnsure; }, context));
+  std::optional<WorkerSlots::Slot> slot = TRY(parts_.slots.Take(context.tenant, context.cancelled));
   MergedImage merged = TRY(layers_.Merge(layers, pin, /*replace=*/false, context.cancelled));
+  slot.reset();
   const KeyLocks::Lock lock = TRY(parts_.locks.Acquire("image-" + found.digest.hex(), context.cancelled));
+  TRY(pin.Add(RecordPin(found.digest), context.cancelled));
   TRY(KeepBlobs(source->repository(), found));
-  // Only here, where every part is known to be this source's own to give.
+  const ImageRecord record = TRY(PutRecord(order, found, layers, std::move(merged)));
+  if (order.on_record) TRY(order.on_record(record));
+  return record;
+}
+
+// Only here, where every part is known to be this source's own to give, does a stored record count.
+Result<ImageRecord> ImagePuller::PutRecord(const PullOrder& order, const Found& found,
+                                           const std::vector<PulledLayer>& layers, MergedImage merged) {
   if (std::optional<ImageRecord> record = TRY(parts_.catalogue.FindUsable(found.digest))) {
     TRY(parts_.records.TouchImage(found.digest, parts_.clock.NowMs()));
     record->index = found.top;
@@ -137,6 +154,7 @@ Result<void> ImagePuller::Replace(const PullOrder& order, const ImageRecord& rec
     return anew.contains(LayerName::Of(layer)) ? Mode::kReplace : Mode::kEnsure;
   };
   const std::vector<PulledLayer> layers = TRY(PullLayers(*source, order, found, mode, context));
+  const WorkerSlots::Slot slot = TRY(parts_.slots.Take(context.tenant, context.cancelled));
   TRY(layers_.Merge(layers, pin, /*replace=*/anew.contains(record.fixup), context.cancelled));
   return {};
 }
@@ -172,6 +190,9 @@ Result<void> ImagePuller::FindConfig(ImageSource& source, Found& found) {
     kept = TRY(parts_.records.FindBlob(config.digest));
   found.config_bytes = kept ? *std::move(kept) : TRY_IN("config", source.GetBlobBytes(config));
   found.config = TRY_IN("config", ParseImageConfig(found.config_bytes));
+  if (BytesOf(found.config.config) > kMaxKeptConfigBytes)
+    return Fail(ErrorCode::kTooLarge, "config: environment, command and the like have more than {} bytes",
+                kMaxKeptConfigBytes);
   if (found.config.diff_ids.size() != found.manifest.layers.size())
     return Fail(ErrorCode::kCorrupt, "config: it has {} diff_ids, the manifest has {} layers",
                 found.config.diff_ids.size(), found.manifest.layers.size());
@@ -181,8 +202,7 @@ Result<void> ImagePuller::FindConfig(ImageSource& source, Found& found) {
 // Everything whose name is known by now; the fix-up layer follows.
 Result<LayerPins::Pin> ImagePuller::PinAll(const Found& found, const std::atomic<bool>* cancelled) {
   std::vector<LayerName> names;
-  for (const Digest& digest : {found.top, found.digest, found.manifest.config.digest})
-    names.push_back(LayerName::Of(digest));
+  for (const Digest& digest : {found.top, found.digest, found.manifest.config.digest}) names.push_back(BlobPin(digest));
   for (const LayerDescriptor& layer : found.manifest.layers) names.push_back(LayerName::Of(layer.descriptor.digest));
   return parts_.pins.Take(names, cancelled);
 }
@@ -203,8 +223,9 @@ Result<uint64_t> ImagePuller::BytesToCome(const ImageSource& source, const Manif
 
 // One layer, as often as the image has it.
 Result<void> ImagePuller::PullLayer(ImageSource& source, const Found& found, size_t i, Mode mode,
-                                    const LayerListener& listener, PulledLayers& pulled,
+                                    const LayerListener& listener, PulledLayers& pulled, const std::string& tenant,
                                     const std::atomic<bool>* stop) {
+  const WorkerSlots::Slot slot = TRY(parts_.slots.Take(tenant, stop));
   const LayerDescriptor& layer = found.manifest.layers[i];
   const auto bring = mode == Mode::kReplace ? &LayerPuller::Replace : &LayerPuller::Ensure;
   pulled.layers[i].report = std::make_shared<const UnpackReport>(
@@ -236,7 +257,8 @@ Result<std::vector<PulledLayer>> ImagePuller::PullLayers(ImageSource& source, co
   };
   Result<void> done = RunInParallel(work.size(), stop, watch, [&](size_t item) {
     const size_t i = work[item];
-    return PullLayer(*layer_source, found, i, mode(pulled.layers[i].digest), progress.ListenerOf(i), pulled, &stop);
+    return PullLayer(*layer_source, found, i, mode(pulled.layers[i].digest), progress.ListenerOf(i), pulled,
+                     context.tenant, &stop);
   });
   if (context.cancelled && context.cancelled->load()) return Fail(ErrorCode::kCancelled, "cancelled");
   if (!done) return tl::unexpected(parts_.space.Explain(std::move(done).error()));

@@ -24,6 +24,7 @@
 #include "image/reference.h"
 #include "image/space_keeper.h"
 #include "image/store_space.h"
+#include "image/worker_slots.h"
 
 namespace caisson::image {
 
@@ -36,6 +37,8 @@ struct PullOrder {
   MakeSource make_source;
   // Asked with the manifest's digest before anything but manifests is fetched. Its error ends the pull.
   std::function<Result<void>(const Digest& manifest)> admit;
+  // Told of the record while nothing of the image can be collected. Its error ends the pull.
+  std::function<Result<void>(const ImageRecord&)> on_record;
 };
 
 class ImagePuller {
@@ -49,6 +52,7 @@ class ImagePuller {
     const StoreSpace& space;
     // For a pull of so many bytes, or why there is no room for it.
     std::function<Result<std::unique_ptr<SpaceKeeper>>(uint64_t bytes, const std::atomic<bool>* cancelled)> keep_space;
+    WorkerSlots& slots;
     const Clock& clock;
   };
   explicit ImagePuller(const Parts& parts) : parts_(parts), layers_(parts.store, parts.records, parts.locks) {}
@@ -66,10 +70,12 @@ class ImagePuller {
 
   Result<Found> FindDocuments(ImageSource& source, const PullOrder& order);
   Result<void> FindConfig(ImageSource& source, Found& found);
+  Result<ImageRecord> PutRecord(const PullOrder& order, const Found& found, const std::vector<PulledLayer>& layers,
+                                MergedImage merged);
   Result<LayerPins::Pin> PinAll(const Found& found, const std::atomic<bool>* cancelled);
   Result<uint64_t> BytesToCome(const ImageSource& source, const Manifest& manifest);
   Result<void> PullLayer(ImageSource& source, const Found& found, size_t i, Mode mode, const LayerListener& listener,
-                         PulledLayers& pulled, const std::atomic<bool>* stop);
+                         PulledLayers& pulled, const std::string& tenant, const std::atomic<bool>* stop);
   Result<std::vector<PulledLayer>> PullLayers(ImageSource& source, const PullOrder& order, const Found& found,
                                               const std::function<Mode(const Digest&)>& mode,
                                               const PullContext& context);

@@ -28,6 +28,9 @@
 namespace caisson::image {
 namespace {
 
+// A worker may take 1 GiB and a core; three layers of a pull unpack at once.
+constexpr int kWorkers = 16, kWorkersOfTenant = 6;
+
 using OptionalRecord = std::optional<ImageRecord>;
 
 tl::unexpected<Error> NoSuchImage(const Digest& digest) {
@@ -68,6 +71,7 @@ class LocalImageStore final : public ImageStore {
                      [this](uint64_t bytes, const std::atomic<bool>* cancelled) {
                        return SpaceKeeper::Make(collector_, space_, bytes, cancelled);
                      },
+                 .slots = slots_,
                  .clock = *options.clock}) {
     if (options.collect_interval.count() > 0) collector_.Start(options.collect_interval);
   }
@@ -86,12 +90,14 @@ class LocalImageStore final : public ImageStore {
   Result<CollectReport> Collect(const CollectOptions& options) override { return collector_.Collect(options); }
 
   Result<ImageVerdict> Verify(const Digest& digest, const PullContext& context) override {
+    const WorkerSlots::Slot slot = TRY(slots_.Take(context.tenant, context.cancelled));
     return VerifyImage(*options_.store, records_, pins_, TRY(Get(digest)), context);
   }
   Result<ImageVerdict> Repair(const Digest& digest, const std::string& reference, const PullContext& context) override;
   Result<void> Export(const Digest& digest, const Sink& sink, const std::atomic<bool>* cancelled) override {
     const ImageRecord record = TRY(Get(digest));
     TRY(records_.TouchImage(record.manifest, options_.clock->NowMs()));
+    const WorkerSlots::Slot slot = TRY(slots_.Take("", cancelled));
     return ExportImage(*options_.store, records_, pins_, record, sink, cancelled);
   }
 
@@ -133,6 +139,7 @@ class LocalImageStore final : public ImageStore {
   const Catalogue catalogue_;
   const Admission admission_;
   PullFlights flights_;
+  WorkerSlots slots_{kWorkers, kWorkersOfTenant};
   std::mutex tags_;  // two writers of one tag
   Collector collector_;
   ImagePuller puller_;
@@ -173,7 +180,11 @@ Result<ResolvedReference> LocalImageStore::Resolve(const std::string& text, Pull
 Result<ResolvedReference> LocalImageStore::ResolveFromMemory(ResolvedReference resolved, const Reference& reference,
                                                              const PullContext& context) {
   const std::optional<TagRecord> tag = TRY(records_.FindTag(context.tenant, TagKey(reference)));
-  if (tag && (resolved.cached_only || TRY(catalogue_.FindUsable(tag->digest)))) {
+  // The memory holds what a registry said. Only for what that repository has sent us does the answer depend on the
+  // store: else its owner would see, by whether we ask again, what other tenants have.
+  const bool proven = tag && (TRY(records_.WasServed(tag->digest, reference.repository())) ||
+                              TRY(records_.WasServed(tag->digest, ImportRepository(context.tenant))));
+  if (tag && (resolved.cached_only || (proven && TRY(catalogue_.FindUsable(tag->digest))))) {
     resolved.digest = tag->digest;
     resolved.reference += "@" + tag->digest.ToString();
   } else if (resolved.cached_only) {
@@ -190,6 +201,10 @@ Result<void> LocalImageStore::Remember(const std::string& tenant, const Referenc
   const std::lock_guard lock(tags_);
   const std::string key = TagKey(reference);
   const std::optional<TagRecord> known = TRY(records_.FindTag(tenant, key));
+  if (!known && !TRY(records_.MakeRoomForTag(tenant))) {
+    if (!imported) return {};  // the registry is asked again the next time
+    return Fail(ErrorCode::kExhausted, "{} has too many imported names: remove some with \"caisson image rm\"", tenant);
+  }
   if (known && known->digest == digest && known->imported == imported) return {};  // no write for each job
   return records_.PutTag({.tenant = tenant, .reference = key, .digest = digest, .imported = imported});
 }
@@ -202,9 +217,8 @@ Result<std::optional<RememberedTag>> LocalImageStore::FindTag(const std::string&
 
 Result<void> LocalImageStore::ForgetTags(const std::string& tenant, const std::vector<Digest>& digests) {
   const std::lock_guard lock(tags_);
-  for (const TagRecord& tag : TRY(records_.ListTags()))
-    if (tag.tenant == tenant && std::find(digests.begin(), digests.end(), tag.digest) != digests.end())
-      TRY(records_.RemoveTag(tag));
+  for (const TagRecord& tag : TRY(records_.ListTags(tenant)))
+    if (std::find(digests.begin(), digests.end(), tag.digest) != digests.end()) TRY(records_.RemoveTag(tag));
   return {};
 }
 
@@ -340,9 +354,12 @@ Result<ImageRecord> LocalImageStore::Import(const ImportRequest& request, const 
                         .make_source = [&](const std::atomic<bool>*) -> std::unique_ptr<ImageSource> {
                           return std::make_unique<ImportSource>(*uploads_, records_, request.tenant, request.manifest);
                         },
-                        .admit = {}};
+                        .admit = {},
+                        .on_record = [&](const ImageRecord& record) -> Result<void> {
+                          if (request.on_record) TRY(request.on_record(record));
+                          return Remember(request.tenant, reference, *named.digest, /*imported=*/true);
+                        }};
   ImageRecord record = TRY_IN(what, puller_.Pull(order, context));
-  TRY_IN(what, Remember(request.tenant, reference, *named.digest, /*imported=*/true));
   uploads_->Remove(request.tenant, record.manifest);
   for (const LayerRecord& layer : record.layers) uploads_->Remove(request.tenant, layer.digest);
   collector_.Wake();

@@ -115,6 +115,8 @@ struct ImportRequest {
   std::string tenant;
   std::string reference;  // the name that the image gets; with a tag or without
   std::string manifest;   // the bytes of an OCI manifest or index, or of Docker's
+  // Called with the record before anybody could remove it again: for the grant. Its error ends the import.
+  std::function<Result<void>(const ImageRecord&)> on_record = {};
 };
 
 class ImageStore {
@@ -131,7 +133,8 @@ class ImageStore {
   // digest that the registry only names proves nothing. The policy on registries and signatures holds for both ways.
   virtual Result<ImageRecord> Pull(const ResolvedReference& reference, bool may_use_cached,
                                    const PullContext& context) = 0;
-  // Every stored image, newest first. A damaged record is set aside and told in the log: it hides no other.
+  // Every stored image, newest first, without its config, passwd and group. A damaged record is set aside and told in
+  // the log: it hides no other.
   virtual Result<std::vector<ImageRecord>> List() = 0;
   virtual Result<std::optional<ImageRecord>> Find(const Digest& manifest_or_index) = 0;
   // Of the tag memory: what Resolve() last heard, or Import() was told.
@@ -164,8 +167,8 @@ class ImageStore {
   virtual Result<bool> HasUpload(const std::string& tenant, const Digest& digest) = 0;  // or need not upload it
   // The blobs that Import() of this would miss.
   virtual Result<std::vector<Digest>> MissingBlobs(const ImportRequest& request) = 0;
-  // Needs no registry. The caller records a permanent grant for the reference's repository. kNotFound: blobs are
-  // missing (MissingBlobs() lists them).
+  // Needs no registry. The caller records a permanent grant for the reference's repository, in on_record. kNotFound:
+  // blobs are missing (MissingBlobs() lists them).
   virtual Result<ImageRecord> Import(const ImportRequest& request, const PullContext& context) = 0;
 };
 

@@ -3,10 +3,16 @@
 
 #include <chrono>
 
+#include "base/crypto/crypto.h"
+
 namespace caisson::image {
 namespace {
 constexpr std::chrono::milliseconds kLookAtCaller{100};  // whether it has cancelled
 }  // namespace
+
+LayerName RecordPin(const Digest& manifest) { return LayerName::Of(Sha256Of("record " + manifest.hex())); }
+
+LayerName BlobPin(const Digest& blob) { return LayerName::Of(Sha256Of("blob " + blob.hex())); }
 
 LayerPins::Pin::~Pin() {
   if (!pins_) return;

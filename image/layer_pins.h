@@ -3,7 +3,7 @@
 // its own record) before it asks whether the store has it; a collection removes a name only under a removal that no
 // pin, old or new, overlaps. What was pinned at any time since the collection began is spared too: it may be part of an
 // image whose record came after the collection had read them. Nothing here outlives the process, and nothing needs to:
-// a pull dies with it. Names are digests' and layers' bytes alike. Safe on any thread; outlives its pins.
+// a pull dies with it. Safe on any thread; outlives its pins.
 #pragma once
 
 #include <atomic>
@@ -19,6 +19,10 @@
 #include "base/result.h"
 
 namespace caisson::image {
+
+// Names of other kinds: a manifest may call anything a layer, and pins it before it has proved a thing.
+LayerName RecordPin(const Digest& manifest);
+LayerName BlobPin(const Digest& blob);
 
 class LayerPins {
  public:

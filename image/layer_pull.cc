@@ -100,11 +100,13 @@ Result<UnpackReport> LayerPuller::Ensure(ImageSource& source, const LayerDescrip
   const std::string context = "layer " + digest.ToString();
   if (std::optional<UnpackReport> known = TRY(FindStored(digest))) {
     // First: our record is no business of others.
-    TRY_IN(context, ProveServed(source, layer.descriptor, listener));
+    const bool fetched = TRY_IN(context, ProveServed(source, layer.descriptor, listener));
     if (known->diff_id != diff_id)
       return Fail(ErrorCode::kCorrupt, "{} has the diff_id {}, the image's config says {}", context,
                   known->diff_id.ToString(), diff_id.ToString());
-    Say(listener, LayerProgress::kCached);
+    // To who had to fetch it, it looks like any other that it fetched.
+    if (fetched) Say(listener, LayerProgress::kUnpacking);
+    Say(listener, fetched ? LayerProgress::kDone : LayerProgress::kCached);
     return *std::move(known);
   }
   return TRY_IN(context, Fetch(source, layer, diff_id, Place::kFree, listener, cancelled));
@@ -118,8 +120,9 @@ Result<UnpackReport> LayerPuller::Replace(ImageSource& source, const LayerDescri
 }
 
 // A stored layer that came from another repository is fetched from this one once, to be compared and thrown away.
-Result<void> LayerPuller::ProveServed(ImageSource& source, const Descriptor& layer, const LayerListener& listener) {
-  if (TRY(records_.WasServed(layer.digest, source.repository()))) return {};
+// Returns whether it was.
+Result<bool> LayerPuller::ProveServed(ImageSource& source, const Descriptor& layer, const LayerListener& listener) {
+  if (TRY(records_.WasServed(layer.digest, source.repository()))) return false;
   for (;;) {
     Say(listener, LayerProgress::kDownloading);
     Result<void> got = source.GetBlob(layer, [&listener](std::string_view piece) -> Result<void> {
@@ -127,9 +130,11 @@ Result<void> LayerPuller::ProveServed(ImageSource& source, const Descriptor& lay
       return {};
     });
     if (got) break;
-    if (!source.MayHaveBetter(layer.digest)) return tl::unexpected(std::move(got).error());
+    if (!MayBeTheBytes(got.error().code) || !source.MayHaveBetter(layer.digest))
+      return tl::unexpected(std::move(got).error());
   }
-  return records_.PutServed(layer.digest, source.repository());
+  TRY(records_.PutServed(layer.digest, source.repository()));
+  return true;
 }
 
 // As often as the source has another place to ask: a mirror's bytes are as good as their digest. The mark comes last: a

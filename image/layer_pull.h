@@ -71,7 +71,7 @@ class LayerPuller {
 
  private:
   enum class Place { kFree, kReplace };
-  Result<void> ProveServed(ImageSource& source, const Descriptor& layer, const LayerListener& listener);
+  Result<bool> ProveServed(ImageSource& source, const Descriptor& layer, const LayerListener& listener);
   Result<UnpackReport> Fetch(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id, Place place,
                              const LayerListener& listener, const std::atomic<bool>* cancelled);
   Result<UnpackReport> Download(ImageSource& source, const LayerDescriptor& layer, const Digest& diff_id, Place place,

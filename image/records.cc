@@ -26,6 +26,7 @@ constexpr std::string_view kJsonSuffix = ".json";
 constexpr std::string_view kTemporarySuffix = ".new";  // of WriteFileDurably
 constexpr size_t kMaxRepositoryBytes = 4096;
 constexpr size_t kMaxTagBytes = 16 << 10;
+constexpr size_t kMaxTags = 4096;  // of a tenant
 constexpr size_t kHexDigits = 64;
 
 std::string ServedName(const Digest& digest, const std::string& repository) {
@@ -36,9 +37,10 @@ std::string SignedName(const Digest& digest, const std::string& repository, cons
   return digest.hex() + "-" + Sha256Of(repository + "\n" + rule).hex();
 }
 
-std::string TagName(const std::string& tenant, const std::string& reference) {
-  return Sha256Of(tenant + "\n" + reference).hex();
-}
+// A tenant's name may be anything; its digest is a file name.
+std::string TagDirectory(const std::string& tenant) { return std::string(kTags) + "/" + Sha256Of(tenant).hex(); }
+
+std::string TagName(const std::string& reference) { return Sha256Of(reference).hex(); }
 
 std::string ImageName(const Digest& manifest) { return manifest.hex() + std::string(kJsonSuffix); }
 
@@ -85,6 +87,9 @@ Result<void> Records::Sweep() const {
   for (const std::string_view kind : kKinds)
     for (const std::string& name : TRY(NamesOf(kind)))
       if (name.ends_with(kTemporarySuffix)) TRY(Remove(kind, name));
+  for (const std::string& tenant : TRY(NamesOf(kTags)))
+    for (const std::string& name : TRY(NamesOf(std::string(kTags) + "/" + tenant)))
+      if (name.ends_with(kTemporarySuffix)) TRY(Remove(std::string(kTags) + "/" + tenant, name));
   return {};
 }
 
@@ -112,6 +117,11 @@ Result<ImageList> Records::ListImages() const {
     if (!record) {
       list.damaged.push_back({*digest, std::move(record).error()});
     } else if (*record) {
+      (*record)->config = {};
+      (*record)->passwd.clear();
+      (*record)->passwd.shrink_to_fit();
+      (*record)->group.clear();
+      (*record)->group.shrink_to_fit();
       list.images.push_back(**std::move(record));
     }
   }
@@ -224,34 +234,62 @@ Result<void> Records::RemoveMarksUnless(const std::function<bool(const Digest&)>
 // ---- Tags -------------------------------------------------------------------------------------------------------
 
 Result<std::optional<TagRecord>> Records::FindTag(const std::string& tenant, const std::string& reference) const {
-  const std::optional<std::string> text = TRY(Read(kTags, TagName(tenant, reference), kMaxTagBytes));
-  if (!text) return std::nullopt;
+  const std::optional<std::string> text = TRY(Read(TagDirectory(tenant), TagName(reference), kMaxTagBytes));
+  if (!text) return std::optional<TagRecord>();
   Result<TagRecord> tag = DecodeTag(*text);
-  if (!tag || tag->tenant != tenant || tag->reference != reference) return std::nullopt;  // damaged: asked for again
-  return *std::move(tag);
+  if (!tag || tag->tenant != tenant || tag->reference != reference)
+    return std::optional<TagRecord>();  // damaged: asked for again
+  return std::optional(*std::move(tag));
 }
 
 Result<void> Records::PutTag(const TagRecord& tag) const {
-  return Write(kTags, TagName(tag.tenant, tag.reference), EncodeTag(tag));
+  TRY(MakeDirectories(PathOf(TagDirectory(tag.tenant), ""), 0700));
+  return Write(TagDirectory(tag.tenant), TagName(tag.reference), EncodeTag(tag));
 }
 
 Result<void> Records::RemoveTag(const TagRecord& tag) const {
-  return Remove(kTags, TagName(tag.tenant, tag.reference));
+  return Remove(TagDirectory(tag.tenant), TagName(tag.reference));
 }
 
 Result<std::vector<TagRecord>> Records::ListTags() const {
   std::vector<TagRecord> tags;
-  for (const std::string& name : TRY(NamesOf(kTags))) {
-    const std::optional<std::string> text = TRY(Read(kTags, name, kMaxTagBytes));
-    if (!text || name.ends_with(kTemporarySuffix)) continue;
+  for (const std::string& tenant : TRY(NamesOf(kTags)))
+    for (TagRecord& tag : TRY(ListTagsIn(std::string(kTags) + "/" + tenant))) tags.push_back(std::move(tag));
+  return tags;
+}
+
+Result<std::vector<TagRecord>> Records::ListTags(const std::string& tenant) const {
+  TRY(MakeDirectories(PathOf(TagDirectory(tenant), ""), 0700));
+  return ListTagsIn(TagDirectory(tenant));
+}
+
+Result<std::vector<TagRecord>> Records::ListTagsIn(const std::string& directory) const {
+  std::vector<TagRecord> tags;
+  for (const std::string& name : TRY(NamesOf(directory))) {
+    if (name.ends_with(kTemporarySuffix)) continue;
+    const std::optional<std::string> text = TRY(Read(directory, name, kMaxTagBytes));
+    if (!text) continue;
     if (Result<TagRecord> tag = DecodeTag(*text)) {
-      tag->written_at = TimeOf(PathOf(kTags, name));
+      tag->written_at = TimeOf(PathOf(directory, name));
       tags.push_back(*std::move(tag));
     } else {
-      TRY(Remove(kTags, name));
+      TRY(Remove(directory, name));
     }
   }
   return tags;
+}
+
+Result<bool> Records::MakeRoomForTag(const std::string& tenant) const {
+  TRY(MakeDirectories(PathOf(TagDirectory(tenant), ""), 0700));
+  if (TRY(NamesOf(TagDirectory(tenant))).size() < kMaxTags) return true;
+  std::vector<TagRecord> tags = TRY(ListTags(tenant));
+  std::erase_if(tags, [](const TagRecord& tag) { return tag.imported; });
+  if (tags.empty()) return false;
+  // Some at once, so that not every new one reads all of them.
+  std::sort(tags.begin(), tags.end(),
+            [](const TagRecord& a, const TagRecord& b) { return a.written_at < b.written_at; });
+  for (size_t i = 0; i < std::min(tags.size(), kMaxTags / 16); ++i) TRY(RemoveTag(tags[i]));
+  return true;
 }
 
 // ---- Files ------------------------------------------------------------------------------------------------------

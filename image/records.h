@@ -6,7 +6,7 @@
 //   blobs/sha256/HEX          manifests, indexes and configs as the registry sent them
 //   served/HEX-REPOSITORY     that a repository sent us the bytes of this digest, and we checked them
 //   signed/HEX-RULE           that this digest had a signature that a rule asks for in a repository
-//   tags/TENANT-REFERENCE     what a reference last meant for a tenant
+//   tags/TENANT/REFERENCE     what a reference last meant for a tenant
 //   damaged/                  image records that could not be read, set aside for the operator
 // Nothing here is a file of a layer: those are the launcher's. Two writers of one name are kept apart by the caller.
 // Removing what is not there is fine. Safe on any thread.
@@ -30,7 +30,7 @@ struct DamagedRecord {
   Error error;
 };
 struct ImageList {
-  std::vector<ImageRecord> images;  // newest first
+  std::vector<ImageRecord> images;  // newest first; without config, passwd and group, which may have megabytes
   std::vector<DamagedRecord> damaged;
 };
 
@@ -85,11 +85,16 @@ class Records {
   Result<void> PutTag(const TagRecord& tag) const;
   Result<void> RemoveTag(const TagRecord& tag) const;
   Result<std::vector<TagRecord>> ListTags() const;
+  Result<std::vector<TagRecord>> ListTags(const std::string& tenant) const;
+  // Whether there is room for one more: each lookup of a registry's tag could leave one, so that the oldest goes. False
+  // where all of them are imports.
+  Result<bool> MakeRoomForTag(const std::string& tenant) const;
 
  private:
   explicit Records(std::string directory) : directory_(std::move(directory)) {}
   std::string PathOf(std::string_view kind, const std::string& name) const;
   Result<std::vector<std::string>> NamesOf(std::string_view kind) const;
+  Result<std::vector<TagRecord>> ListTagsIn(const std::string& tenant_directory) const;
   Result<std::vector<LayerName>> LayerNamesOf(std::string_view kind) const;
   Result<std::optional<std::string>> Read(std::string_view kind, const std::string& name, size_t limit) const;
   Result<void> Write(std::string_view kind, const std::string& name, std::string_view bytes) const;

@@ -14,7 +14,9 @@ namespace caisson::image {
 struct SpaceInfo {
   uint64_t free_bytes = 0;   // that an unprivileged process may take
   uint64_t total_bytes = 0;  // used and free
-  double used_percent() const;
+  uint64_t free_inodes = 0;
+  uint64_t total_inodes = 0;    // 0: the file system has as many as it has space for
+  double used_percent() const;  // of bytes or of inodes, whichever is scarcer
 };
 
 Result<SpaceInfo> SpaceOf(const std::string& directory);  // statvfs
@@ -28,7 +30,7 @@ class StoreSpace {
   Result<SpaceInfo> Now() const { return look_(directory_); }
   // kExhausted, with how much is needed and free and what to do, unless `bytes` fit above the floor.
   Result<void> CheckRoomFor(uint64_t bytes) const;
-  // kExhausted when less than the floor is free: what a pull asks while it runs.
+  // kExhausted when less than the floor is free, of bytes or of inodes: what a pull asks while it runs.
   Result<void> CheckFloor() const;
   // Of an error of kind kExhausted, which a writer met: the same advice, unless the error has it already.
   Error Explain(Error error) const;

@@ -6,8 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <filesystem>
 #include <system_error>
 
@@ -19,32 +19,43 @@ namespace caisson::image {
 namespace {
 
 constexpr uint64_t kLookAtSpaceBytes = 8 << 20;  // written between two looks at the disk
-constexpr std::chrono::hours kKept{24};
+constexpr size_t kMaxFiles = 1000;               // of a tenant: an image has 130 blobs at most, and inodes are shared
+constexpr uint64_t kShareOfDisk = 8;             // of a tenant: one eighth
 
 namespace fs = std::filesystem;
+
+uint64_t SizeOf(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 ? static_cast<uint64_t>(info.st_size) : 0;
+}
 
 }  // namespace
 
 class Uploads::Upload final : public BlobUpload {
  public:
-  Upload(const StoreSpace& space, const Digest& digest, std::string temporary, std::string path, Fd file)
-      : space_(space),
+  // Has taken the one file from the tenant's share already.
+  Upload(Uploads& uploads, std::string tenant, const Digest& digest, std::string temporary, Fd file)
+      : uploads_(uploads),
+        tenant_(std::move(tenant)),
         digest_(digest),
         temporary_(std::move(temporary)),
-        path_(std::move(path)),
         file_(std::move(file)) {}
   ~Upload() override {
-    if (!finished_) ::unlink(temporary_.c_str());
+    if (finished_) return;
+    ::unlink(temporary_.c_str());
+    uploads_.GiveBack(tenant_, written_, 1);
   }
 
   Result<void> Write(std::string_view bytes) override {
+    const std::string context = "upload of blob " + digest_.ToString();
     if (bytes.size() > kMaxLayerBytes - written_)
-      return Fail(ErrorCode::kTooLarge, "blob {} has more than {} bytes", digest_.ToString(), kMaxLayerBytes);
+      return Fail(ErrorCode::kTooLarge, "{}: it has more than {} bytes", context, kMaxLayerBytes);
     if (written_ / kLookAtSpaceBytes != (written_ + bytes.size()) / kLookAtSpaceBytes)
-      TRY_IN("upload of blob " + digest_.ToString(), space_.CheckFloor());
-    TRY_IN("upload of blob " + digest_.ToString(), WriteAll(file_.get(), bytes));
-    hash_.Update(bytes);
+      TRY_IN(context, uploads_.space_.CheckFloor());
+    TRY_IN(context, uploads_.Take(tenant_, bytes.size(), 0));
     written_ += bytes.size();
+    TRY_IN(context, WriteAll(file_.get(), bytes));
+    hash_.Update(bytes);
     return {};
   }
 
@@ -53,15 +64,19 @@ class Uploads::Upload final : public BlobUpload {
     const Digest actual = std::move(hash_).Finish();
     if (actual != digest_)
       return Fail(ErrorCode::kCorrupt, "the uploaded bytes are {}, not {}", actual.ToString(), digest_.ToString());
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) return FailErrno(errno, "keep blob {}", digest_.ToString());
+    const std::string path = uploads_.PathOf(tenant_, digest_);
+    const bool replaces = ::access(path.c_str(), F_OK) == 0;
+    if (::rename(temporary_.c_str(), path.c_str()) != 0) return FailErrno(errno, "keep blob {}", digest_.ToString());
     finished_ = true;
+    if (replaces) uploads_.GiveBack(tenant_, written_, 1);
     return {};
   }
 
  private:
-  const StoreSpace& space_;
+  Uploads& uploads_;
+  const std::string tenant_;
   const Digest digest_;
-  const std::string temporary_, path_;
+  const std::string temporary_;
   const Fd file_;
   Sha256 hash_;
   uint64_t written_ = 0;
@@ -84,28 +99,40 @@ std::string Uploads::PathOf(const std::string& tenant, const Digest& digest) con
   return DirectoryOf(tenant) + "/" + digest.hex();
 }
 
-Result<void> Uploads::CheckQuota(const std::string& tenant) const {
-  uint64_t bytes = 0;
-  std::error_code error;
-  for (const fs::directory_entry& entry : fs::directory_iterator(DirectoryOf(tenant), error)) {
-    std::error_code gone;  // between the listing and the look
-    const uintmax_t size = entry.file_size(gone);
-    if (!gone) bytes += size;
-  }
-  if (bytes < kMaxImageBytes) return {};
-  return Fail(ErrorCode::kExhausted,
-              "{} bytes of uploaded blobs wait for an import already: import them, or wait until they expire", bytes);
+Result<void> Uploads::Take(const std::string& tenant, uint64_t bytes, size_t files) {
+  const uint64_t quota = std::min(kMaxImageBytes, TRY(space_.Now()).total_bytes / kShareOfDisk);
+  const std::lock_guard lock(mutex_);
+  Spool& spool = spools_[DirectoryOf(tenant)];
+  if (spool.files + files > kMaxFiles || spool.bytes + bytes > quota)
+    return Fail(
+        ErrorCode::kExhausted,
+        "{} blobs with {} bytes wait for an import already (at most {}, and {} bytes): import them, or wait until "
+        "they expire",
+        spool.files, spool.bytes, kMaxFiles, quota);
+  spool.bytes += bytes;
+  spool.files += files;
+  return {};
+}
+
+void Uploads::GiveBack(const std::string& tenant, uint64_t bytes, size_t files) {
+  const std::lock_guard lock(mutex_);
+  Spool& spool = spools_[DirectoryOf(tenant)];
+  spool.bytes -= std::min(bytes, spool.bytes);
+  spool.files -= std::min(files, spool.files);
 }
 
 Result<std::unique_ptr<BlobUpload>> Uploads::Start(const std::string& tenant, const Digest& digest) {
   const std::string context = "upload of blob " + digest.ToString();
   TRY_IN(context, space_.CheckFloor());
   TRY_IN(context, MakeDirectories(DirectoryOf(tenant), 0700));
-  TRY_IN(context, CheckQuota(tenant));
-  const std::string path = PathOf(tenant, digest);
-  const std::string temporary = fmt::format("{}.{}", path, ++uploads_);
-  Fd file = TRY_IN(context, OpenAt(AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  return std::make_unique<Upload>(space_, digest, temporary, path, std::move(file));
+  TRY_IN(context, Take(tenant, 0, 1));
+  const std::string temporary = fmt::format("{}.{}", PathOf(tenant, digest), ++uploads_);
+  Result<Fd> file = OpenAt(AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+  if (!file) {
+    GiveBack(tenant, 0, 1);
+    return tl::unexpected(std::move(file).error().Context(context));
+  }
+  return std::make_unique<Upload>(*this, tenant, digest, temporary, *std::move(file));
 }
 
 Result<bool> Uploads::Has(const std::string& tenant, const Digest& digest) const {
@@ -121,16 +148,27 @@ Result<Fd> Uploads::OpenBlob(const std::string& tenant, const Digest& digest) co
   return file;
 }
 
-void Uploads::Remove(const std::string& tenant, const Digest& digest) { ::unlink(PathOf(tenant, digest).c_str()); }
+void Uploads::Remove(const std::string& tenant, const Digest& digest) {
+  const std::string path = PathOf(tenant, digest);
+  const uint64_t bytes = SizeOf(path);
+  if (::unlink(path.c_str()) == 0) GiveBack(tenant, bytes, 1);
+}
 
-// By the file's last write, so that an upload that is under way stays.
-Result<void> Uploads::RemoveOld() {
-  const UnixMillis limit = clock_.NowMs() - std::chrono::milliseconds(kKept).count();
+Result<void> Uploads::RemoveOld(std::chrono::milliseconds age) {
+  const UnixMillis limit = clock_.NowMs() - age.count();
   std::error_code error;
   for (const fs::directory_entry& tenant : fs::directory_iterator(directory_, error)) {
     for (const fs::directory_entry& blob : fs::directory_iterator(tenant.path(), error)) {
       struct stat info {};
-      if (::stat(blob.path().c_str(), &info) == 0 && info.st_mtim.tv_sec * 1000 < limit) ::unlink(blob.path().c_str());
+      const std::string path = blob.path().string();
+      // What is under way gives its own bytes back.
+      if (blob.path().has_extension() || ::stat(path.c_str(), &info) != 0 || info.st_mtim.tv_sec * 1000 >= limit)
+        continue;
+      if (::unlink(path.c_str()) != 0) continue;
+      const std::lock_guard lock(mutex_);
+      Spool& spool = spools_[tenant.path().string()];
+      spool.bytes -= std::min(static_cast<uint64_t>(info.st_size), spool.bytes);
+      spool.files -= std::min<size_t>(1, spool.files);
     }
   }
   if (error) return FailErrno(error.value(), "look for old uploads");

@@ -5,8 +5,10 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <map>
 #include <memory>
-#include <optional>
+#include <mutex>
 #include <string>
 
 #include "base/clock.h"
@@ -29,8 +31,8 @@ class Uploads {
   // A readable descriptor; kNotFound says that it was not uploaded.
   Result<Fd> OpenBlob(const std::string& tenant, const Digest& digest) const;
   void Remove(const std::string& tenant, const Digest& digest);
-  // Those that are older than a day.
-  Result<void> RemoveOld();
+  // Those that were last written longer ago; what is under way stays.
+  Result<void> RemoveOld(std::chrono::milliseconds age);
 
  private:
   class Upload;
@@ -38,12 +40,20 @@ class Uploads {
       : directory_(std::move(directory)), space_(space), clock_(clock) {}
   std::string DirectoryOf(const std::string& tenant) const;
   std::string PathOf(const std::string& tenant, const Digest& digest) const;
-  Result<void> CheckQuota(const std::string& tenant) const;
+  // What a tenant has here: blobs that are under way count as far as they are written.
+  struct Spool {
+    uint64_t bytes = 0;
+    size_t files = 0;
+  };
+  Result<void> Take(const std::string& tenant, uint64_t bytes, size_t files);
+  void GiveBack(const std::string& tenant, uint64_t bytes, size_t files);
 
   const std::string directory_;
   const StoreSpace space_;
   const Clock& clock_;
   std::atomic<uint64_t> uploads_ = 0;  // numbers their temporary files
+  std::mutex mutex_;                   // guards what follows, and renames into the spool
+  std::map<std::string, Spool> spools_;
 };
 
 }  // namespace caisson::image

@@ -41,6 +41,19 @@ TEST_F(StoreCollectTest, LeastRecentlyUsedGoesFirstAndOnlyAsManyAsNeeded) {
   EXPECT_EQ(layers_.size(), 4u);
 }
 
+TEST_F(StoreCollectTest, FewInodesCountLikeAFullDisk) {
+  MustPull("a", {"layer a"});
+  MustPull("b", {"layer b"});
+  total_inodes_ = 1000;
+  free_inodes_ = 149;
+  EXPECT_EQ(store_->Collect({}).value().images, 2u);  // each layer has one entry
+  free_inodes_ = 49;
+  PutImage(registry_, "c", PlainImageOf({"layer c"}));
+  const Error error = Pull("c").error();
+  EXPECT_EQ(error.code, ErrorCode::kExhausted);
+  EXPECT_THAT(error.message, testing::HasSubstr("too many files"));
+}
+
 TEST_F(StoreCollectTest, NothingGoesBelowTheHighMark) {
   MustPull("a", {"layer"});
   EXPECT_EQ(store_->Collect({}).value().images, 0u);
@@ -169,6 +182,31 @@ TEST(LayerPinsTest, WhatWasPinnedSinceTheCollectionBeganIsSpared) {
   EXPECT_TRUE(pins.BeginRemoval(other));
   pins.BeginCollection();
   EXPECT_TRUE(pins.BeginRemoval(name));
+}
+
+// What a manifest of anybody calls a layer is no other image's record.
+TEST_F(StoreCollectTest, PullThatNamesAnotherImageAsItsLayerDoesNotKeepItFromRemoval) {
+  const ImageRecord image = MustPull("1", {"layer"});
+  ScriptedImage thief = PlainImageOf({"x"});
+  PutImage(registry_, "2", thief);
+  std::string manifest = registry_.Usual({.method = "GET", .path = "/manifests/2"}).body;
+  const std::string own = Sha256Of("x").ToString();
+  manifest.replace(manifest.find(own), own.size(), image.manifest.ToString());
+  registry_.PutManifest("2", manifest, "application/vnd.oci.image.manifest.v1+json");
+  std::atomic<bool> asked = false, go_on = false;
+  registry_.SetScript([&](const ScriptedRequest& request) -> std::optional<ScriptedAnswer> {
+    if (request.path.find("/blobs/" + image.manifest.ToString()) == std::string::npos) return std::nullopt;
+    asked = true;
+    asked.notify_all();
+    go_on.wait(false);
+    return ScriptedAnswer{.status = 404};
+  });
+  std::thread pull([&] { EXPECT_FALSE(Pull("2")); });
+  asked.wait(false);
+  EXPECT_TRUE(store_->Remove(image.manifest));
+  go_on = true;
+  go_on.notify_all();
+  pull.join();
 }
 
 TEST(LayerPinsTest, CancelledCallerDoesNotWaitForARemoval) {

@@ -36,7 +36,9 @@ class StoreTest : public testing::Test {
     options_.store = &layers_;
     options_.min_free_bytes = 100;
     options_.collect_interval = std::chrono::milliseconds(0);
-    options_.space = [this](const std::string&) { return Result<SpaceInfo>(SpaceInfo{free_bytes_, total_bytes_}); };
+    options_.space = [this](const std::string&) {
+      return Result<SpaceInfo>(SpaceInfo{free_bytes_, total_bytes_, free_inodes_, total_inodes_});
+    };
     options_.clock = &clock_;
     Open();
   }
@@ -71,7 +73,7 @@ class StoreTest : public testing::Test {
   ScriptedRegistry registry_;
   MemoryStore layers_;
   SetClock clock_;
-  std::atomic<uint64_t> free_bytes_{1 << 20}, total_bytes_{4 << 20};
+  std::atomic<uint64_t> free_bytes_{1 << 20}, total_bytes_{4 << 20}, free_inodes_{0}, total_inodes_{0};
   ImageStoreOptions options_;
   std::unique_ptr<ImageStore> store_;
 };

@@ -113,6 +113,27 @@ TEST_F(StoreImportTest, UploadsThatNobodyImportsGoAfterADay) {
   EXPECT_FALSE(*store_->HasUpload("a", Sha256Of(kBase)));
 }
 
+TEST_F(StoreImportTest, SpoolOfATenantIsBounded) {
+  const std::string half(total_bytes_ / 8 / 2, 'h'), more(total_bytes_ / 8 / 2 + 1, 'm');
+  ASSERT_TRUE(Upload("a", half));
+  EXPECT_EQ(Upload("a", more).error().code, ErrorCode::kExhausted);
+  EXPECT_TRUE(Upload("b", more));
+  EXPECT_TRUE(Upload("a", half));  // in the place of itself
+  std::vector<std::unique_ptr<BlobUpload>> uploads;
+  for (int i = 0; i < 999; ++i) uploads.push_back(*store_->StartUpload("a", Sha256Of(std::to_string(i))));
+  EXPECT_EQ(store_->StartUpload("a", Sha256Of("one more")).error().code, ErrorCode::kExhausted);
+  uploads.clear();
+  EXPECT_TRUE(store_->StartUpload("a", Sha256Of("one more")));
+}
+
+TEST_F(StoreImportTest, GrantThatFailsEndsTheImport) {
+  UploadAll("a");
+  ImportRequest request = Request("a");
+  request.on_record = [](const ImageRecord&) -> Result<void> { return Fail(ErrorCode::kUnavailable, "no store"); };
+  EXPECT_EQ(store_->Import(request, For("a")).error().code, ErrorCode::kUnavailable);
+  EXPECT_FALSE(*store_->FindTag("a", "local/app:1"));
+}
+
 TEST_F(StoreImportTest, FullDiskRefusesAnUpload) {
   free_bytes_ = 50;
   EXPECT_EQ(store_->StartUpload("a", Sha256Of("x")).error().code, ErrorCode::kExhausted);

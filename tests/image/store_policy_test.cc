@@ -5,7 +5,9 @@
 #include <thread>
 
 #include "image/image_policy.h"
+#include "image/manifest.h"
 #include "image/records.h"
+#include "image/worker_slots.h"
 #include "tests/image/store_fixture.h"
 
 namespace caisson::image {
@@ -218,6 +220,68 @@ TEST_F(StorePolicyTest, SlowRegistryHoldsUpNoOtherThatHasTheSameLayer) {
   go_on.notify_all();
   other.join();
   EXPECT_TRUE(held) << held.error().message;
+}
+
+TEST_F(StorePolicyTest, ConfigThatNobodyCouldUseIsRefused) {
+  PutImage(registry_, "1", PlainImageOf({"layer"}));
+  std::string manifest = registry_.Usual({.method = "GET", .path = "/manifests/1"}).body;
+  const Descriptor old = std::get<Manifest>(*ParseManifest(manifest, "")).config;
+  std::string config = registry_.Usual({.method = "GET", .path = "/blobs/" + old.digest.ToString()}).body;
+  config.insert(1, "\"config\":{\"Env\":[\"A=" + std::string(kMaxKeptConfigBytes, 'x') + "\"]},");
+  manifest.replace(manifest.find(old.digest.ToString()), old.digest.ToString().size(),
+                   registry_.PutBlob(config).ToString());
+  const std::string size = fmt::format("\"size\":{}", old.size);
+  manifest.replace(manifest.find(size), size.size(), fmt::format("\"size\":{}", config.size()));
+  registry_.PutManifest("1", manifest, "application/vnd.oci.image.manifest.v1+json");
+  const Error error = Pull("1").error();
+  EXPECT_EQ(error.code, ErrorCode::kTooLarge) << error.message;
+  EXPECT_EQ(layers_.size(), 0u);
+}
+
+// By the missing question its registry would see what others have.
+TEST_F(StorePolicyTest, DigestThatItsRepositoryOnlyNamedIsAskedForAgain) {
+  const ImageRecord image = MustPull("1", {"layer"});
+  ScriptedRegistry other;
+  options_.registries[other.address()] = {.plain_http = true};
+  Open();
+  other.SetScript([&](const ScriptedRequest&) {
+    return ScriptedAnswer{.headers = {{"Docker-Content-Digest", image.manifest.ToString()}}};
+  });
+  const std::string name = other.address() + "/team/app:1";
+  ASSERT_TRUE(store_->Resolve(name, PullPolicy::kAlways, {}));
+  const size_t asked = other.requests().size();
+  ASSERT_TRUE(store_->Resolve(name, PullPolicy::kIfMissing, {}));
+  EXPECT_GT(other.requests().size(), asked);
+}
+
+TEST(RecordsTest, OldestTagGoesWhereATenantHasTooMany) {
+  const TemporaryDirectory directory;
+  const Records records = Records::Open(directory.path()).value();
+  ASSERT_TRUE(records.PutTag({.tenant = "t", .reference = "import", .digest = {}, .imported = true}));
+  ASSERT_TRUE(records.PutTag({.tenant = "t", .reference = "looked up", .digest = {}}));
+  // The rest of the room, as files that cost a test less than 4,094 durable writes.
+  const std::string place = directory.path() + "/tags/" + Sha256Of("t").hex() + "/";
+  const std::string import = place + Sha256Of("import").hex();
+  for (int i = 0; i < 4094; ++i) std::filesystem::copy_file(import, place + std::to_string(i));
+  EXPECT_TRUE(records.MakeRoomForTag("t").value());
+  EXPECT_FALSE(records.FindTag("t", "looked up").value());
+  EXPECT_TRUE(records.FindTag("t", "import").value());
+  std::filesystem::copy_file(import, place + "last");
+  EXPECT_FALSE(records.MakeRoomForTag("t").value());  // imports alone
+}
+
+TEST(WorkerSlotsTest, TenantGetsItsShareAndNoMore) {
+  WorkerSlots slots(3, 2);
+  const std::atomic<bool> impatient = true;
+  auto first = slots.Take("a", nullptr);
+  auto second = slots.Take("a", nullptr);
+  const auto other = slots.Take("b", nullptr);
+  std::atomic<bool> got = false;
+  std::thread waiter([&] { got = slots.Take("a", nullptr).has_value(); });
+  EXPECT_EQ(slots.Take("b", &impatient).error().code, ErrorCode::kCancelled);
+  { const auto given_back = std::move(second); }
+  waiter.join();
+  EXPECT_TRUE(got);
 }
 
 TEST_F(StorePolicyTest, LayerThatComesOftenIsFetchedOnceAndHeldToOneDiffId) {

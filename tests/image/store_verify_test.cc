@@ -68,6 +68,17 @@ TEST_F(StoreVerifyTest, LayerThatAJobUsesIsNotReplaced) {
   EXPECT_TRUE(layers_.Has(Layer(1)));
 }
 
+// A repair on the word of a worker that was ended would take a sound layer away.
+TEST_F(StoreVerifyTest, WorkerThatWasEndedGivesNoVerdict) {
+  layers_.SetOnStep([](std::string_view step, const LayerName&) -> Result<void> {
+    if (step == "verify") return Fail(ErrorCode::kCorrupt, "the store worker was ended by signal 9");
+    return {};
+  });
+  EXPECT_FALSE(store_->Verify(image_.manifest, {}));
+  EXPECT_FALSE(Repair());
+  EXPECT_EQ(layers_.started("remove"), 0);
+}
+
 // The new tree is complete before the old one goes.
 TEST_F(StoreVerifyTest, RepairThatFailsKeepsWhatThereIs) {
   layers_.Damage(Layer(1));
