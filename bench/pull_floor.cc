@@ -28,7 +28,7 @@ struct Blob {
 
 Digest Inflate(Compression compression, int pipe) {
   LayerInput input(pipe, ~0ull);
-  Result<std::unique_ptr<LayerStream>> stream = LayerStream::Start(*OpenDecoder(compression, input), input);
+  Result<std::unique_ptr<LayerStream>> stream = LayerStream::Start(*OpenDecoder(compression, input), input, {});
   CHECK(stream && (*stream)->Drain());
   return (*stream)->TakeDigest();
 }

@@ -37,9 +37,18 @@ inline constexpr uint32_t kMaxStoredId = 65535;           // what the id ranges 
 inline constexpr uint32_t kOverflowId = 65534;            // what a larger id is stored as
 inline constexpr int kZstdWindowLog = 27;                 // 128 MiB of memory
 
+// Those of a whole layer that no test can reach, as what a test puts smaller ones in place of.
+struct UnpackLimits {
+  uint64_t unpacked_bytes = kMaxUnpackedBytes;
+  uint64_t ratio_free_bytes = kRatioFreeBytes;
+  uint64_t entries = kMaxEntries;
+  size_t remembered_bytes = kMaxRememberedBytes;
+  size_t reported_paths = 100'000;  // of one list of the report
+};
+
 // ---- What a worker may report -----------------------------------------------------------------------------------
-inline constexpr size_t kMaxReportBytes = 24 << 20;      // one report, all lists
-inline constexpr size_t kMaxReportedPaths = 100'000;     // of one list
+inline constexpr size_t kMaxReportBytes = 24 << 20;  // one report, all lists
+inline constexpr size_t kMaxReportedPaths = UnpackLimits{}.reported_paths;
 inline constexpr size_t kMaxUnreadablePaths = 100;       // of a damaged layer: enough to tell a file from a disk
 inline constexpr size_t kMaxMergeOrderBytes = 64 << 20;  // the lists of all layers of an image
 inline constexpr size_t kMaxReasonBytes = 1024;          // text of a refusal

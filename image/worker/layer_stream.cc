@@ -13,16 +13,17 @@
 
 namespace caisson::image {
 
-Result<std::unique_ptr<LayerStream>> LayerStream::Start(std::unique_ptr<Decoder> decoder, LayerInput& input) {
+Result<std::unique_ptr<LayerStream>> LayerStream::Start(std::unique_ptr<Decoder> decoder, LayerInput& input,
+                                                        const UnpackLimits& limits) {
   Fd stop(::eventfd(0, EFD_CLOEXEC));
   if (!stop) return FailErrno(errno, "make an event");
-  std::unique_ptr<LayerStream> stream(new LayerStream(std::move(decoder), input, std::move(stop)));
+  std::unique_ptr<LayerStream> stream(new LayerStream(std::move(decoder), input, limits, std::move(stop)));
   TRY(stream->StartThreads());
   return stream;
 }
 
-LayerStream::LayerStream(std::unique_ptr<Decoder> decoder, LayerInput& input, Fd stop)
-    : decoder_(std::move(decoder)), input_(input), stop_(std::move(stop)) {
+LayerStream::LayerStream(std::unique_ptr<Decoder> decoder, LayerInput& input, const UnpackLimits& limits, Fd stop)
+    : decoder_(std::move(decoder)), input_(input), limits_(limits), stop_(std::move(stop)) {
   input_.SetStop(stop_.get());
 }
 
@@ -81,9 +82,9 @@ Result<bool> LayerStream::InflateOne(Piece& piece, uint64_t& total) {
   const std::string_view bytes = TRY(decoder_->Next());
   if (bytes.empty()) return false;
   total += bytes.size();
-  if (total > kMaxUnpackedBytes)
-    return Fail(ErrorCode::kTooLarge, "the layer unpacks to more than {} bytes", kMaxUnpackedBytes);
-  if (total > kRatioFreeBytes && total / kMaxRatio > input_.bytes_read())
+  if (total > limits_.unpacked_bytes)
+    return Fail(ErrorCode::kTooLarge, "the layer unpacks to more than {} bytes", limits_.unpacked_bytes);
+  if (total > limits_.ratio_free_bytes && total / kMaxRatio > input_.bytes_read())
     return Fail(ErrorCode::kTooLarge, "the layer swells to more than {} times its size", kMaxRatio);
   piece.size = bytes.size();
   decoder_->MoveTo(piece.buffer, bytes);

@@ -18,6 +18,7 @@
 #include "base/crypto/crypto.h"
 #include "base/fd.h"
 #include "base/result.h"
+#include "image/layer/limits.h"
 #include "image/worker/decoder.h"
 #include "image/worker/tar_headers.h"
 
@@ -26,7 +27,8 @@ namespace caisson::image {
 class LayerStream {
  public:
   // Starts the threads. `input` is the decoder's, borrowed; nobody else reads from it until this is destroyed.
-  static Result<std::unique_ptr<LayerStream>> Start(std::unique_ptr<Decoder> decoder, LayerInput& input);
+  static Result<std::unique_ptr<LayerStream>> Start(std::unique_ptr<Decoder> decoder, LayerInput& input,
+                                                    const UnpackLimits& limits);
   // Ends the threads wherever they are.
   ~LayerStream();
 
@@ -47,7 +49,7 @@ class LayerStream {
   };
   static constexpr size_t kPieces = 8;
 
-  LayerStream(std::unique_ptr<Decoder> decoder, LayerInput& input, Fd stop);
+  LayerStream(std::unique_ptr<Decoder> decoder, LayerInput& input, const UnpackLimits& limits, Fd stop);
   Result<void> StartThreads();
   void Inflate();
   Result<bool> InflateOne(Piece& piece, uint64_t& total);  // false at the end
@@ -55,6 +57,7 @@ class LayerStream {
 
   const std::unique_ptr<Decoder> decoder_;
   LayerInput& input_;
+  const UnpackLimits limits_;
   const Fd stop_;  // an event: ends a read of the input
 
   std::mutex mutex_;                                // guards from here on

@@ -231,9 +231,9 @@ Result<LayerFacts> TreeWriter::Facts() const {
     if (device) with_whiteouts.emplace(ParentOf(path));
   facts.whiteouts.assign(with_whiteouts.begin(), with_whiteouts.end());
   for (const auto* list : {&facts.implicit, &facts.opaque, &facts.replaced, &facts.whiteouts})
-    if (list->size() > kMaxReportedPaths)
+    if (list->size() > limits_.reported_paths)
       return Fail(ErrorCode::kTooLarge, "the layer changes more than {} directories of the layers below",
-                  kMaxReportedPaths);
+                  limits_.reported_paths);
   return facts;
 }
 
@@ -314,7 +314,7 @@ void TreeWriter::ForgetBelow(std::string_view path) {
 Result<void> TreeWriter::Remember(const std::string& path) {
   constexpr size_t kOverheadBytes = 160;  // of a map's node
   remembered_bytes_ += path.size() + kOverheadBytes;
-  if (remembered_bytes_ > kMaxRememberedBytes)
+  if (remembered_bytes_ > limits_.remembered_bytes)
     return Fail(ErrorCode::kTooLarge, "the layer's directories need too much memory");
   return {};
 }

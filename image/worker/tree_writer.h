@@ -16,6 +16,7 @@
 
 #include "base/fd.h"
 #include "base/result.h"
+#include "image/layer/limits.h"
 #include "image/layer/report.h"
 #include "image/worker/entry_attributes.h"
 #include "image/worker/tree_sum.h"
@@ -27,7 +28,8 @@ inline constexpr uint32_t kImplicitMode = 0755;
 
 class TreeWriter {
  public:
-  explicit TreeWriter(int root) : root_(root) {}  // borrowed; empty at the start
+  // `root` is borrowed; empty at the start.
+  explicit TreeWriter(int root, const UnpackLimits& limits = {}) : root_(root), limits_(limits) {}
 
   Result<void> AddDirectory(const std::string& path, EntryAttributes attributes);  // "" is the root
   // The file is empty and writable; FinishFile() gives it the attributes that it was not made with. `contents`: of what
@@ -80,6 +82,7 @@ class TreeWriter {
   Result<LayerFacts> Facts() const;
 
   int root_;
+  const UnpackLimits limits_;
   std::vector<OpenDirectory> chain_;  // the directories on the way to the last parent
   std::map<std::string, Directory> directories_ = {{"", {}}};
   std::map<std::string, bool> whiteouts_;  // hidden path -> whether its device stands there

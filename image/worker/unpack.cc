@@ -156,7 +156,8 @@ uint64_t MappedBytes(archive_entry* sparse, uint64_t size) {
 
 class Unpacker {
  public:
-  Unpacker(LayerStream& stream, int out) : stream_(stream), archive_(stream), tree_(out) {}
+  Unpacker(LayerStream& stream, int out, const UnpackLimits& limits)
+      : limits_(limits), stream_(stream), archive_(stream), tree_(out, limits) {}
 
   Result<UnpackReport> Run() {
     TRY(archive_.Open());
@@ -165,8 +166,8 @@ class Unpacker {
       if (!stream_.headers().Take(entry) || !Agree(entry, theirs))
         return Refuse(entry, "its header can be read in two ways");
       if (archive_.warned() && IsAscii(entry.path) && IsAscii(entry.link)) return Refuse(entry, archive_.Warning());
-      if (++report_.entries > kMaxEntries)
-        return Fail(ErrorCode::kTooLarge, "the layer has more than {} entries", kMaxEntries);
+      if (++report_.entries > limits_.entries)
+        return Fail(ErrorCode::kTooLarge, "the layer has more than {} entries", limits_.entries);
       TRY(Apply(entry, entry.sparse ? MappedBytes(theirs, entry.size) : entry.size));
     }
     TRY(stream_.Drain());
@@ -241,8 +242,8 @@ class Unpacker {
   Result<void> WriteFile(const TarEntry& entry, const std::string& path, const EntryAttributes& attributes,
                          uint64_t mapped_bytes) {
     file_bytes_ += entry.size;
-    if (file_bytes_ > kMaxUnpackedBytes)
-      return Fail(ErrorCode::kTooLarge, "the layer's files have more than {} bytes", kMaxUnpackedBytes);
+    if (file_bytes_ > limits_.unpacked_bytes)
+      return Fail(ErrorCode::kTooLarge, "the layer's files have more than {} bytes", limits_.unpacked_bytes);
     Fd file = TRY(tree_.AddFile(path, attributes));
     contents_.Reset();
     uint64_t allocated = 0, written = 0;
@@ -305,6 +306,7 @@ class Unpacker {
     return {};
   }
 
+  const UnpackLimits& limits_;
   LayerStream& stream_;
   Archive archive_;
   TreeWriter tree_;
@@ -315,13 +317,13 @@ class Unpacker {
 
 }  // namespace
 
-Result<UnpackReport> UnpackLayer(int input, int out) {
+Result<UnpackReport> UnpackLayer(int input, int out, const UnpackLimits& limits) {
   LayerInput layer(input, kMaxLayerBytes);
   const UnpackOrder order = TRY(DecodeUnpackOrder(TRY(layer.ReadExactly(kUnpackOrderBytes))));
   layer.SetLimit(order.compressed_bytes);
   const std::unique_ptr<LayerStream> stream =
-      TRY(LayerStream::Start(TRY(OpenDecoder(order.compression, layer)), layer));
-  UnpackReport report = TRY(Unpacker(*stream, out).Run());
+      TRY(LayerStream::Start(TRY(OpenDecoder(order.compression, layer)), layer, limits));
+  UnpackReport report = TRY(Unpacker(*stream, out, limits).Run());
   if (layer.bytes_read() != order.compressed_bytes)
     return Fail(ErrorCode::kInvalid, "the layer ends after {} of {} bytes", layer.bytes_read(), order.compressed_bytes);
   return report;

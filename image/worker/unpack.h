@@ -4,12 +4,13 @@
 #pragma once
 
 #include "base/result.h"
+#include "image/layer/limits.h"
 #include "image/layer/report.h"
 
 namespace caisson::image {
 
 // Reads the order and the layer from `input`, writes into the empty directory `out` (both borrowed). An error says
 // what of the layer was refused; the directory is then to be thrown away.
-Result<UnpackReport> UnpackLayer(int input, int out);
+Result<UnpackReport> UnpackLayer(int input, int out, const UnpackLimits& limits = {});
 
 }  // namespace caisson::image
