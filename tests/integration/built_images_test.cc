@@ -52,6 +52,7 @@ TEST_F(BuiltImagesTest, ImplicitDirectoriesKeepTheAttributesBelow) {
   ExpectTheTreeThatUmociSees("implicit_directories");
 }
 TEST_F(BuiltImagesTest, OpaqueDirectoriesHideWhatIsBelow) { ExpectTheTreeThatUmociSees("opaque_directories"); }
+TEST_F(BuiltImagesTest, TheSameLayerTwice) { ExpectTheTreeThatUmociSees("same_layer_twice"); }
 TEST_F(BuiltImagesTest, CommitsOfBuildah) { ExpectTheTreeThatUmociSees("buildah_image"); }
 
 TEST_F(BuiltImagesTest, AnIndexGivesThisHostsImage) {
