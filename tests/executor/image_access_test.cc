@@ -37,7 +37,7 @@ TEST_F(ImageAccessTest, OnlyAStoredRightOpensTheCacheAndAPullMakesOne) {
   ASSERT_TRUE(Bring(PullPolicy::kAlways));
   ASSERT_TRUE(Bring(PullPolicy::kAlways));
   EXPECT_THAT(images_.pulls(), ElementsAre(false, true));
-  EXPECT_TRUE(jobs_->MayUseImage(kTenant, "host/app", DigestOf('b')).value());
+  EXPECT_TRUE(jobs_->MayUseImage(kTenant, "docker.io/host/app", DigestOf('b')).value());
 }
 
 TEST_F(ImageAccessTest, NameOfAnImportIsTheImportUnderEveryPolicy) {
