@@ -21,7 +21,9 @@ Result<std::string> NormaliseLayerPath(std::string_view raw) {
     const std::string_view name = raw.substr(0, raw.find('/'));
     raw.remove_prefix(std::min(name.size() + 1, raw.size()));
     if (name.empty() || name == ".") continue;
-    if (name == "..") return Fail(ErrorCode::kInvalid, "path \"{}\" contains \"..\"", EscapeForLog(path + "/..", 120));
+    if (name == "..")
+      return Fail(ErrorCode::kInvalid, "path \"{}\" contains \"..\"",
+                  EscapeForLog(path.empty() ? ".." : path + "/..", 120));
     // A whiteout's name never reaches the disk, and what it hides may have the longest name there is.
     if (name.size() > kMaxNameBytes + (name.starts_with(kWhiteoutPrefix) ? kWhiteoutPrefix.size() : 0))
       return Fail(ErrorCode::kInvalid, "name \"{}\" is longer than {} bytes", EscapeForLog(name, 120), kMaxNameBytes);
