@@ -32,9 +32,12 @@ struct Collector::Stock {
   std::map<LayerName, int> needed;        // by so many images
   std::map<LayerName, uint64_t> entries;  // of layers, where they are known
   std::set<Digest> held;                  // manifests of images that somebody imported
-  bool InUse(const ImageRecord& image) const {
-    const auto fixup = layers.find(image.fixup);  // each root file system has one, and it is the image's own
-    return fixup != layers.end() && fixup->second.in_use;
+  // The launcher knows of layers alone. Each root file system has a fix-up layer, and images of the same layers share
+  // it: while another one needs it, this one's record may go, since the layers stay.
+  bool InUse(const ImageRecord& image, const std::map<LayerName, int>& needed_now) const {
+    const auto fixup = layers.find(image.fixup);
+    const auto count = needed_now.find(image.fixup);
+    return fixup != layers.end() && fixup->second.in_use && (count == needed_now.end() || count->second <= 1);
   }
   uint64_t UnneededBytes() const {
     uint64_t bytes = 0;
@@ -91,7 +94,7 @@ Result<CollectReport> Collector::Collect(const CollectOptions& options) {
     TRY(parts_.uploads.RemoveOld(tight ? kUploadKeptWhenTight : kUploadKept));
     Stock stock = TRY(TakeStock());
     for (const ImageRecord& image : TRY(ChooseFor(stock, options)))
-      if (!stop_ && TRY(DropImage(stock, image))) ++report.images;
+      if (!stop_ && !stock.InUse(image, stock.needed) && TRY(DropImage(stock, image))) ++report.images;
     TRY(Sweep(stock, report));
   }
   if (parts_.on_collected) parts_.on_collected();
@@ -103,7 +106,7 @@ Result<CollectReport> Collector::Remove(const ImageRecord& image) {
   const std::lock_guard lock(collecting_);
   parts_.pins.BeginCollection();
   Stock stock = TRY(TakeStock());
-  if (stock.InUse(image))
+  if (stock.InUse(image, stock.needed))
     return Fail(ErrorCode::kConflict, "a job runs from image {}: wait for its end, or cancel it",
                 image.manifest.ToString());
   if (!TRY(DropImage(stock, image)))
@@ -137,7 +140,7 @@ Collector::Choice Collector::Choose(const Stock& stock, const Amount& wanted) co
   std::map<LayerName, int> needed = stock.needed;
   for (const ImageRecord& image : stock.images) {
     if (freed.covers(wanted)) break;
-    if (stock.InUse(image) || stock.held.contains(image.manifest)) continue;
+    if (stock.InUse(image, needed) || stock.held.contains(image.manifest)) continue;
     choice.images.push_back(image);
     for (const LayerName& name : LayersOf(image)) {
       const auto layer = stock.layers.find(name);

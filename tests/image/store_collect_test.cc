@@ -70,6 +70,23 @@ TEST_F(StoreCollectTest, ImageThatAJobRunsFromStays) {
   EXPECT_EQ(layers_.size(), 0u);
 }
 
+TEST_F(StoreCollectTest, ImageOfTheSameLayersIsRemovedThoughTheOtherRuns) {
+  const ImageRecord a = MustPull("a", {"layer"});
+  ScriptedImage same = PlainImageOf({"layer"});
+  PutImage(registry_, "b", same);
+  std::string manifest = registry_.Usual({.method = "GET", .path = "/manifests/b"}).body;
+  registry_.PutManifest("b", manifest + " ", "application/vnd.oci.image.manifest.v1+json");  // another digest
+  const ImageRecord b = Pull("b").value();
+  ASSERT_EQ(a.fixup, b.fixup);
+  layers_.SetInUse(a.fixup, true);
+  EXPECT_TRUE(store_->Remove(b.manifest));
+  for (const LayerName& name : a.rootfs) EXPECT_TRUE(layers_.Has(name));
+  EXPECT_EQ(store_->Remove(a.manifest).error().code, ErrorCode::kConflict);
+  ASSERT_TRUE(Pull("b"));
+  EXPECT_EQ(store_->Collect({.all = true}).value().images, 1u);  // one of the two keeps the layers
+  EXPECT_TRUE(layers_.Has(a.fixup));
+}
+
 TEST_F(StoreCollectTest, RemovingOneImageKeepsWhatAnotherNeeds) {
   const ImageRecord a = MustPull("a", {"base", "of a"});
   const ImageRecord b = MustPull("b", {"base", "of b"});
