@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/service_ports.h"
 
+#include <signal.h>
+
 #include "base/log.h"
 
 namespace caisson::daemon {
@@ -30,6 +32,9 @@ class LauncherWorker final : public image::StoreWorker {
     ended_ = true;
     if (exit->timed_out) return Fail(ErrorCode::kTimedOut, "the store worker took too long and was stopped");
     if (exit->wait_status == 0) return {};
+    // Its memory ran out, or somebody did it by hand: it may go well the next time, of which there are few.
+    if (exit->wait_status == 128 + SIGKILL)
+      return Fail(ErrorCode::kUnavailable, "the store worker was killed (signal {})", SIGKILL);
     if (exit->wait_status > 128)
       return Fail(ErrorCode::kCorrupt, "the store worker was ended by signal {}", exit->wait_status - 128);
     return Fail(ErrorCode::kCorrupt, "the store worker ended with status {}", exit->wait_status);
