@@ -138,8 +138,7 @@ void WriteFile(const std::string& path, const std::string& contents) {
 }
 
 std::string ReadWholeFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return std::string(std::istreambuf_iterator<char>(file), {});
+  return ReadFile(path, 1ull << 30).value_or("");  // a stream would throw when a process ends while its /proc is read
 }
 
 std::vector<std::string> ListDirectory(const std::string& path) {
