@@ -10,6 +10,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -103,6 +105,9 @@ TEST_F(VerifyTest, TheLaunchersOwnAttributesDoNotCount) {
   EXPECT_EQ(Verified(), sum);
 }
 
+// A system call of a test, which must succeed.
+void Do(int result) { ASSERT_EQ(result, 0) << std::strerror(errno); }
+
 TEST_F(VerifyTest, EveryChangeChangesTheSum) {
   const auto write = [](const std::string& path, const char* text, std::streamoff at) {
     std::fstream file(path, std::ios::in | std::ios::out);
@@ -124,29 +129,29 @@ TEST_F(VerifyTest, EveryChangeChangesTheSum) {
       {"a byte", [&] { keep_time(PathOf("d/file"), [&] { write(PathOf("d/file"), "C", 0); }); }},
       {"a byte far inside",
        [&] { keep_time(PathOf("implicit/below/file"), [&] { write(PathOf("implicit/below/file"), "Y", 299'999); }); }},
-      {"a longer file", [&] { keep_time(PathOf("empty"), [&] { ::truncate(PathOf("empty").c_str(), 1); }); }},
-      {"a shorter file", [&] { keep_time(PathOf("d/file"), [&] { ::truncate(PathOf("d/file").c_str(), 7); }); }},
-      {"a mode", [&] { ::chmod(PathOf("d/file").c_str(), 0641); }},
-      {"a directory's mode", [&] { ::chmod(PathOf("implicit").c_str(), 0700); }},
-      {"an owner", [&] { ::chown(PathOf("d/file").c_str(), 0, 8); }},
-      {"a group", [&] { ::lchown(PathOf("link").c_str(), 0, 1); }},
-      {"a time", [&] { ::utimensat(AT_FDCWD, PathOf("empty").c_str(), nullptr, 0); }},
+      {"a longer file", [&] { keep_time(PathOf("empty"), [&] { Do(::truncate(PathOf("empty").c_str(), 1)); }); }},
+      {"a shorter file", [&] { keep_time(PathOf("d/file"), [&] { Do(::truncate(PathOf("d/file").c_str(), 7)); }); }},
+      {"a mode", [&] { Do(::chmod(PathOf("d/file").c_str(), 0641)); }},
+      {"a directory's mode", [&] { Do(::chmod(PathOf("implicit").c_str(), 0700)); }},
+      {"an owner", [&] { Do(::chown(PathOf("d/file").c_str(), 0, 8)); }},
+      {"a group", [&] { Do(::lchown(PathOf("link").c_str(), 0, 1)); }},
+      {"a time", [&] { Do(::utimensat(AT_FDCWD, PathOf("empty").c_str(), nullptr, 0)); }},
       {"a part of a second",
        [&] {
          const timespec times[2] = {{0, UTIME_OMIT}, {12345, 678901235}};
-         ::utimensat(AT_FDCWD, PathOf("precise").c_str(), times, 0);
+         Do(::utimensat(AT_FDCWD, PathOf("precise").c_str(), times, 0));
        }},
-      {"a missing file", [&] { keep_time(PathOf("d"), [&] { ::unlink(PathOf("d/noted").c_str()); }); }},
+      {"a missing file", [&] { keep_time(PathOf("d"), [&] { Do(::unlink(PathOf("d/noted").c_str())); }); }},
       {"an added file", [&] { keep_time(PathOf("d"), [&] { std::ofstream(PathOf("d/new")); }); }},
-      {"an added directory", [&] { keep_time(PathOf("d"), [&] { ::mkdir(PathOf("d/new").c_str(), 0755); }); }},
+      {"an added directory", [&] { keep_time(PathOf("d"), [&] { Do(::mkdir(PathOf("d/new").c_str(), 0755)); }); }},
       {"a renamed file",
-       [&] { keep_time(PathOf("d"), [&] { ::rename(PathOf("d/noted").c_str(), PathOf("d/noteD").c_str()); }); }},
+       [&] { keep_time(PathOf("d"), [&] { Do(::rename(PathOf("d/noted").c_str(), PathOf("d/noteD").c_str())); }); }},
       {"a changed link",
        [&] {
          keep_time(PathOf(""), [&] {
            keep_time(PathOf("link"), [&] {
-             ::unlink(PathOf("link").c_str());
-             ::symlink("d/filE", PathOf("link").c_str());
+             Do(::unlink(PathOf("link").c_str()));
+             Do(::symlink("d/filE", PathOf("link").c_str()));
            });
          });
        }},
@@ -154,25 +159,25 @@ TEST_F(VerifyTest, EveryChangeChangesTheSum) {
        [&] {
          keep_time(PathOf(""), [&] {
            keep_time(PathOf("third"), [&] {
-             ::unlink(PathOf("third").c_str());
+             Do(::unlink(PathOf("third").c_str()));
              std::ofstream(PathOf("third")) << "contents";
-             ::chown(PathOf("third").c_str(), 7, 8);
-             ::chmod(PathOf("third").c_str(), 0640);
+             Do(::chown(PathOf("third").c_str(), 7, 8));
+             Do(::chmod(PathOf("third").c_str(), 0640));
            });
          });
        }},
-      {"a changed attribute", [&] { ::setxattr(PathOf("d/noted").c_str(), "user.a", "9", 1, 0); }},
-      {"a missing attribute", [&] { ::removexattr(PathOf("d/noted").c_str(), "user.b"); }},
-      {"an added attribute", [&] { ::setxattr(PathOf("d").c_str(), "user.c", "", 0, 0); }},
-      {"a missing whiteout", [&] { keep_time(PathOf("d"), [&] { ::unlink(PathOf("d/gone").c_str()); }); }},
+      {"a changed attribute", [&] { Do(::setxattr(PathOf("d/noted").c_str(), "user.a", "9", 1, 0)); }},
+      {"a missing attribute", [&] { Do(::removexattr(PathOf("d/noted").c_str(), "user.b")); }},
+      {"an added attribute", [&] { Do(::setxattr(PathOf("d").c_str(), "user.c", "", 0, 0)); }},
+      {"a missing whiteout", [&] { keep_time(PathOf("d"), [&] { Do(::unlink(PathOf("d/gone").c_str())); }); }},
       {"a whiteout that became a file",
        [&] {
          keep_time(PathOf("d"), [&] {
-           ::unlink(PathOf("d/gone").c_str());
+           Do(::unlink(PathOf("d/gone").c_str()));
            std::ofstream(PathOf("d/gone"));
          });
        }},
-      {"a FIFO's mode", [&] { ::chmod(PathOf("fifo").c_str(), 0600); }},
+      {"a FIFO's mode", [&] { Do(::chmod(PathOf("fifo").c_str(), 0600)); }},
       {"a socket", [&] { keep_time(PathOf("d"), [&] { ::mknod(PathOf("d/s").c_str(), S_IFSOCK | 0600, 0); }); }},
   };
   for (const Change& change : changes) {

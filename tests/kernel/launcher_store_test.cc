@@ -153,7 +153,9 @@ TEST_F(LauncherStoreTest, CommitsThatWaitTogetherEachGetTheirOwnAnswer) {
   for (size_t i = 0; i < workers.size(); ++i) EXPECT_EQ(results[i].has_value(), i != 2) << i;
   EXPECT_EQ(NamesIn(layers()).size(), workers.size() - 1);
   EXPECT_EQ(Opaque(layers() + "/" + Name(5).hex() + "/kept"), "y");
-  for (const StoredLayer& layer : *client->ListLayers()) EXPECT_GT(layer.bytes, 4096U);
+  const Result<std::vector<StoredLayer>> stored = client->ListLayers();
+  ASSERT_TRUE(stored);
+  for (const StoredLayer& layer : *stored) EXPECT_GT(layer.bytes, 4096U);
   EXPECT_TRUE(client->CommitLayer(workers[2], Name(2), good));
   WaitForEmptyTmp();
 }

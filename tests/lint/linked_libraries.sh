@@ -17,6 +17,15 @@ needs() {
   ldd "$build/$1" | grep -qE "$2" || { echo "$1 is expected to link $2: does this check still see what it should?"; bad=1; }
 }
 
+# holds PROGRAM SYMBOL, lacks PROGRAM SYMBOL: for what is linked statically.
+holds() { nm "$build/$1" | grep -qw "$2"; }
+lacks() {
+  if holds "$1" "$2"; then
+    echo "$1 must not contain $2"
+    bad=1
+  fi
+}
+
 for program in caissond caisson-service caisson-worker caisson-init; do
   [ -x "$build/$program" ] || { echo "$build/$program is missing"; exit 1; }
 done
@@ -28,9 +37,12 @@ refuses caisson-service 'libarchive|libseccomp'
 needs caisson-service 'libssl'
 needs caisson-service 'libcurl'
 needs caisson-service 'libsqlite3'
-needs caisson-worker 'libarchive'
-# libarchive brings libcrypto; TLS itself, HTTP and the store must not come near hostile layers.
-refuses caisson-worker 'libssl|libcurl|libsqlite'
+lacks caissond archive_read_new
+lacks caisson-service archive_read_new
+holds caisson-worker archive_read_new || { echo "caisson-worker reads archives: does this check still see what it should?"; bad=1; }
+# libcrypto is there for SHA-256. TLS, HTTP and the store must not come near hostile layers, nor the parsers that a shared
+# libarchive would bring.
+refuses caisson-worker 'libssl|libcurl|libsqlite|libarchive|libxml2|libicu'
 
 if file -L "$build/caisson-init" 2>/dev/null | grep -q 'dynamically linked' || ldd "$build/caisson-init" >/dev/null 2>&1; then
   echo "caisson-init must be static"
