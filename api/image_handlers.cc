@@ -53,7 +53,7 @@ Answer ImageHandlers::Later(LongCalls& calls, std::string_view what, const Reque
 }
 
 Answer ImageHandlers::List(const Request& request) {
-  auto images = images_.ListImages(request.caller.tenant);
+  auto images = images_.ListImages(TenantOf(request));
   if (!images) return tl::unexpected(ProblemOf(images.error(), request));
   Json::Array items;
   for (const ImageSummary& image : *images) items.push_back(ImageView(image));

@@ -3,9 +3,9 @@
 // values of its own. Implemented in daemon/. Every function is safe on any thread; "blocks" means for as long as a
 // registry or a disk takes, so the API calls those on threads of their own.
 //
-// An `image` is what a caller names one with: a digest ("sha256:...", of a manifest or an index) or a reference, as
-// typed. A caller that has no right to the image, or never had, gets the same kNotFound as for one that is not there.
-// Error messages are for the user and never hold a credential.
+// An `image` is what a caller names one with: a digest ("sha256:...", of a manifest or an index; of a manifest also its
+// first digits, where they are enough) or a reference, as typed. A caller that has no right to the image, or never had,
+// gets the same kNotFound as for one that is not there. Error messages are for the user and never hold a credential.
 #pragma once
 
 #include <atomic>
@@ -31,8 +31,9 @@ struct Tenant {
 };
 
 struct ImageSummary {
-  std::string reference;
-  std::string digest;  // of the manifest
+  std::string reference;  // the first of `names`; without any, or where one was asked for by digest: host/name@digest
+  std::vector<std::string> names;  // host/name:tag, those by which this tenant knows it, sorted
+  std::string digest;              // of the manifest
   uint64_t compressed_bytes = 0;
   uint64_t unpacked_bytes = 0;
   int layers = 0;
@@ -127,8 +128,8 @@ class BlobUpload {
 class ImagesPort {
  public:
   virtual ~ImagesPort() = default;
-  virtual Result<std::vector<ImageSummary>> ListImages(queue::TenantId tenant) = 0;  // may read files
-  virtual Result<std::string> NormaliseReference(const std::string& text) = 0;       // kInvalid with the reason
+  virtual Result<std::vector<ImageSummary>> ListImages(const Tenant& tenant) = 0;  // newest first; may read files
+  virtual Result<std::string> NormaliseReference(const std::string& text) = 0;     // kInvalid with the reason
 
   // Blocks. kNotFound, kDenied, kInvalid, kCorrupt: final; kUnavailable: the registry; kExhausted: the disk.
   virtual Result<ImageDetails> Pull(const Tenant& tenant, const std::string& reference, PullPolicy policy,

@@ -56,6 +56,7 @@ Json LayerView(const ImageLayer& layer) {
 Json ImageView(const ImageSummary& image) {
   Json json = Json::MakeObject();
   json.Set("reference", image.reference);
+  json.Set("names", Strings(image.names));
   json.Set("digest", image.digest);
   json.Set("layers", image.layers);
   json.Set("compressed_bytes", image.compressed_bytes);
@@ -68,6 +69,7 @@ Json ImageView(const ImageSummary& image) {
 Json ImageDetailsView(const ImageDetails& image) {
   Json json = Json::MakeObject();
   json.Set("reference", image.summary.reference);
+  json.Set("names", Strings(image.summary.names));
   json.Set("digest", image.summary.digest);
   json.Set("index_digest", TextOrNull(image.index_digest));
   json.Set("compressed_bytes", image.summary.compressed_bytes);

@@ -68,6 +68,15 @@ void AddLabels(Fields& fields, const Json& json) {
     if (value.AsString()) AddText(fields, "Label", Printable(key + "=" + *value.AsString()));
 }
 
+// A row for each name, as an image without one has for its repository.
+std::vector<std::string> NamesOf(const Json& image) {
+  std::vector<std::string> names;
+  for (const Json& name : image.ArrayOrEmpty("names"))
+    if (name.AsString()) names.push_back(*name.AsString());
+  if (names.empty()) names.push_back(WithoutDigest(image.StringOr("reference", "-")));
+  return names;
+}
+
 }  // namespace
 
 std::string ResultText(const JobView& job) {
@@ -110,12 +119,12 @@ std::string RenderJob(const Json& json, const JobView& job, UnixMillis now) {
 std::string RenderImages(const Json& answer, UnixMillis now) {
   std::vector<std::vector<std::string>> rows;
   for (const Json& image : answer.ArrayOrEmpty("items"))
-    rows.push_back({Printable(WithoutDigest(image.StringOr("reference", "-"))),
-                    Printable(image.StringOr("digest", "-")).substr(0, kDigestWidth),
-                    std::to_string(image.IntOr("layers", 0)),
-                    FormatSize(static_cast<uint64_t>(image.IntOr("compressed_bytes", 0))),
-                    FormatSize(static_cast<uint64_t>(image.IntOr("unpacked_bytes", 0))),
-                    Age(image.StringOr("pulled_at", ""), now)});
+    for (const std::string& name : NamesOf(image))
+      rows.push_back({Printable(name), Printable(image.StringOr("digest", "-")).substr(0, kDigestWidth),
+                      std::to_string(image.IntOr("layers", 0)),
+                      FormatSize(static_cast<uint64_t>(image.IntOr("compressed_bytes", 0))),
+                      FormatSize(static_cast<uint64_t>(image.IntOr("unpacked_bytes", 0))),
+                      Age(image.StringOr("pulled_at", ""), now)});
   return FormatTable({"IMAGE", "DIGEST", "LAYERS", "DOWNLOAD", "SIZE", "AGE"}, rows);
 }
 
@@ -134,6 +143,7 @@ std::string RenderImage(const Json& image, UnixMillis now) {
   const Json& config = image.Find("config") ? *image.Find("config") : none;
   Fields fields;
   AddText(fields, "Image", text(image, "reference"));
+  for (const std::string& name : words(image, "names")) AddText(fields, "Name", name);
   AddText(fields, "Digest", text(image, "digest"));
   AddText(fields, "Index", text(image, "index_digest"));
   AddText(fields, "Signature", text(image, "signature"));

@@ -45,7 +45,8 @@ class Unseen {
 
 Result<Fd> OpenTerminal() {
   Fd terminal(open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
-  if (!terminal) return Fail(ErrorCode::kNotFound, "there is no terminal to ask on");
+  if (!terminal)
+    return Fail(ErrorCode::kNotFound, "there is no terminal to ask on: give the password with --password-stdin");
   return terminal;
 }
 

@@ -11,10 +11,16 @@
 namespace caisson::daemon {
 namespace {
 
+constexpr std::string_view kDigestStart = "sha256:";
+constexpr size_t kLeastDigits = 8;  // of a digest that is not given whole
+
 // ---- The store's values as the API's --------------------------------------------------------------------------
 
-api::ImageSummary SummaryOf(const image::ImageRecord& record, const std::string& reference) {
-  api::ImageSummary summary{.reference = reference,
+// By the tenant's own names of it: the name under which another tenant pulled it first is not its business.
+api::ImageSummary SummaryOf(const image::ImageRecord& record, std::vector<std::string> names,
+                            const std::string& repository) {
+  api::ImageSummary summary{.reference = names.empty() ? repository + "@" + record.manifest.ToString() : names.front(),
+                            .names = std::move(names),
                             .digest = record.manifest.ToString(),
                             .layers = static_cast<int>(record.layers.size()),
                             .pulled_at = record.pulled_at,
@@ -24,12 +30,6 @@ api::ImageSummary SummaryOf(const image::ImageRecord& record, const std::string&
     summary.unpacked_bytes += layer.unpacked_bytes;
   }
   return summary;
-}
-
-// Where the tenant itself had the image from: the name under which another tenant pulled it first is not its business.
-std::string ReferenceFor(const image::ImageRecord& record, const std::set<std::string>& granted_repositories) {
-  if (granted_repositories.contains(record.repository)) return record.reference;
-  return *granted_repositories.begin() + "@" + record.manifest.ToString();
 }
 
 api::ImageConfigView ConfigOf(const image::ImageConfig& config) {
@@ -124,11 +124,23 @@ tl::unexpected<Error> NoSuchImage(const std::string& image) {
 // ---- Which image is meant --------------------------------------------------------------------------------------
 
 Result<std::optional<Digest>> Images::DigestOf(const api::Tenant& tenant, const std::string& image) {
-  if (image.starts_with("sha256:")) return std::optional(TRY(Digest::Parse(image)));
+  if (image.starts_with(kDigestStart)) return std::optional(TRY(CompleteDigest(tenant, image)));
   const image::Reference reference = TRY(image::ParseReference(image));
   if (reference.digest) return reference.digest;
   const std::optional<image::RememberedTag> tag = TRY(images_.FindTag(tenant.name, image));
   return tag ? std::optional(tag->digest) : std::nullopt;
+}
+
+// The digest whose first digits these are, among those that the tenant may know of.
+Result<Digest> Images::CompleteDigest(const api::Tenant& tenant, const std::string& text) {
+  const Result<Digest> whole = Digest::Parse(text);
+  if (whole || text.size() < kDigestStart.size() + kLeastDigits) return whole;
+  std::set<Digest> found;
+  for (const queue::ImageGrant& grant : TRY(jobs_.ImageGrants(tenant.id)))
+    if (grant.manifest.ToString().starts_with(text)) found.insert(grant.manifest);
+  if (found.empty()) return NoSuchImage(text);
+  if (found.size() > 1) return Fail(ErrorCode::kInvalid, "several digests begin with {}: give more of it", text);
+  return *found.begin();
 }
 
 // A right that has ended still lets the tenant know of the image, but no more.
@@ -143,7 +155,7 @@ Result<Images::Known> Images::Find(const api::Tenant& tenant, const std::string&
   if (repositories.empty()) return NoSuchImage(image);
   known.repository = *repositories.begin();
   if (known.record && repositories.contains(known.record->repository)) known.repository = known.record->repository;
-  if (!image.starts_with("sha256:"))
+  if (!image.starts_with(kDigestStart))
     if (const std::string named = TRY(image::ParseReference(image)).repository(); repositories.contains(named))
       known.repository = named;
   return known;
@@ -174,9 +186,35 @@ Result<bool> Images::OthersHold(queue::TenantId tenant, const Digest& manifest) 
   return holders > 0;
 }
 
+// What a registry says of a tag proves nothing: a name counts in a repository that gave the tenant a right to its
+// digest.
+Result<Images::Names> Images::NamesOf(const api::Tenant& tenant, const std::vector<queue::ImageGrant>& grants) {
+  std::set<std::pair<std::string, Digest>> granted;
+  for (const queue::ImageGrant& grant : grants) granted.emplace(grant.repository, grant.manifest);
+  std::map<Digest, Digest> manifests;  // of each digest: an index leads to one
+  Names names;
+  for (const auto& [name, digest] : TRY(images_.Names(tenant.name))) {
+    if (!granted.contains({TRY(image::ParseReference(name)).repository(), digest})) continue;
+    auto manifest = manifests.find(digest);
+    if (manifest == manifests.end()) {
+      const std::optional<image::ImageRecord> record = TRY(images_.Find(digest));
+      manifest = manifests.emplace(digest, record ? record->manifest : digest).first;
+    }
+    names[manifest->second].push_back(name);
+  }
+  for (auto& [manifest, list] : names) std::sort(list.begin(), list.end());
+  return names;
+}
+
+Result<api::ImageSummary> Images::SummaryFor(const api::Tenant& tenant, const image::ImageRecord& record,
+                                             const std::string& repository) {
+  Names names = TRY(NamesOf(tenant, TRY(jobs_.ImageGrants(tenant.id))));
+  return SummaryOf(record, std::move(names[record.manifest]), repository);
+}
+
 Result<api::ImageDetails> Images::DetailsOf(const image::ImageRecord& record, const std::string& repository,
-                                            const std::string& reference) {
-  api::ImageDetails details{.summary = SummaryOf(record, reference),
+                                            api::ImageSummary summary) {
+  api::ImageDetails details{.summary = std::move(summary),
                             .index_digest = record.index == record.manifest ? "" : record.index.ToString(),
                             .config = ConfigOf(record.config),
                             .layers = {},
@@ -193,15 +231,15 @@ Result<api::ImageDetails> Images::DetailsOf(const image::ImageRecord& record, co
 // ---- Look and remove -------------------------------------------------------------------------------------------
 
 // Whoever has a right through an index has one to the manifest that it led to, so the manifest alone is looked for.
-Result<std::vector<api::ImageSummary>> Images::ListImages(queue::TenantId tenant) {
-  std::map<Digest, std::set<std::string>> granted;  // the repositories of each
-  for (const queue::ImageGrant& grant : TRY(jobs_.ImageGrants(tenant)))
-    granted[grant.manifest].insert(grant.repository);
+Result<std::vector<api::ImageSummary>> Images::ListImages(const api::Tenant& tenant) {
+  const std::vector<queue::ImageGrant> grants = TRY(jobs_.ImageGrants(tenant.id));
+  std::map<Digest, std::string> granted;  // and a repository of each
+  for (const queue::ImageGrant& grant : grants) granted.emplace(grant.manifest, grant.repository);
+  Names names = TRY(NamesOf(tenant, grants));
   std::vector<api::ImageSummary> summaries;
-  for (const image::ImageRecord& record : TRY(images_.List())) {
-    const auto found = granted.find(record.manifest);
-    if (found != granted.end()) summaries.push_back(SummaryOf(record, ReferenceFor(record, found->second)));
-  }
+  for (const image::ImageRecord& record : TRY(images_.List()))
+    if (const auto found = granted.find(record.manifest); found != granted.end())
+      summaries.push_back(SummaryOf(record, std::move(names[record.manifest]), found->second));
   return summaries;
 }
 
@@ -209,7 +247,7 @@ Result<std::string> Images::NormaliseReference(const std::string& text) { return
 
 Result<api::ImageDetails> Images::Inspect(const api::Tenant& tenant, const std::string& image) {
   const Known known = TRY(FindStored(tenant, image));
-  return DetailsOf(*known.record, known.repository, ReferenceFor(*known.record, {known.repository}));
+  return DetailsOf(*known.record, known.repository, TRY(SummaryFor(tenant, *known.record, known.repository)));
 }
 
 // The data first: a right to what is no longer there is only one more pull, data without a right is nobody's.
@@ -236,7 +274,9 @@ Result<api::ImageDetails> Images::Pull(const api::Tenant& tenant, const std::str
   const executor::BroughtImage image = TRY(access_.Bring(
       {.tenant = tenant.id, .reference = reference, .pinned = {}, .policy = PolicyOf(policy), .imports_win = false},
       ContextOf(tenant, call)));
-  return DetailsOf(image.record, image.reference.repository, image.reference.reference);
+  api::ImageSummary summary = TRY(SummaryFor(tenant, image.record, image.reference.repository));
+  summary.reference = image.reference.reference;
+  return DetailsOf(image.record, image.reference.repository, std::move(summary));
 }
 
 // A right that outlived its image is enough for a repair: it pulls.
@@ -247,8 +287,7 @@ Result<api::ImageVerdict> Images::Verify(const api::Tenant& tenant, const std::s
   const image::ImageVerdict verdict =
       TRY(repair ? images_.Repair(known.digest, known.reference(), context) : images_.Verify(known.digest, context));
   if (!known.record) known = TRY(FindStored(tenant, image));
-  api::ImageVerdict result{.image = SummaryOf(*known.record, ReferenceFor(*known.record, {known.repository})),
-                           .layers = {}};
+  api::ImageVerdict result{.image = TRY(SummaryFor(tenant, *known.record, known.repository)), .layers = {}};
   for (auto layer = verdict.layers.rbegin(); layer != verdict.layers.rend(); ++layer)
     result.layers.push_back(CheckOf(*layer));
   return result;
@@ -293,7 +332,9 @@ Result<api::ImportOutcome> Images::Import(const api::Tenant& tenant, const api::
   for (const Digest& digest : TRY(images_.MissingBlobs(order))) outcome.missing.push_back(digest.ToString());
   if (!outcome.missing.empty()) return outcome;
   const image::ImageRecord record = TRY(images_.Import(order, ContextOf(tenant, call)));
-  outcome.image = TRY(DetailsOf(record, reference.repository(), reference.ToString() + "@" + record.index.ToString()));
+  api::ImageSummary summary = TRY(SummaryFor(tenant, record, reference.repository()));
+  summary.reference = reference.ToString() + "@" + record.index.ToString();
+  outcome.image = TRY(DetailsOf(record, reference.repository(), std::move(summary)));
   return outcome;
 }
 

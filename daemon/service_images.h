@@ -3,6 +3,7 @@
 // tenants; the job store knows who has a right to what. Owned by the service's main; safe on any thread.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,7 +19,7 @@ class Images final : public api::ImagesPort {
  public:
   Images(image::ImageStore& images, queue::JobStore& jobs) : images_(images), jobs_(jobs), access_(jobs, images) {}
 
-  Result<std::vector<api::ImageSummary>> ListImages(queue::TenantId tenant) override;
+  Result<std::vector<api::ImageSummary>> ListImages(const api::Tenant& tenant) override;
   Result<std::string> NormaliseReference(const std::string& text) override;
   Result<api::ImageDetails> Pull(const api::Tenant& tenant, const std::string& reference, api::PullPolicy policy,
                                  const api::LongCall& call) override;
@@ -43,13 +44,19 @@ class Images final : public api::ImagesPort {
     std::optional<image::ImageRecord> record;  // nullopt: the right outlived the image
     std::string reference() const { return repository + "@" + digest.ToString(); }
   };
+  // The tenant's names of each manifest, sorted; only those in repositories that gave it a right.
+  using Names = std::map<Digest, std::vector<std::string>>;
+  Result<Names> NamesOf(const api::Tenant& tenant, const std::vector<queue::ImageGrant>& grants);
+  Result<api::ImageSummary> SummaryFor(const api::Tenant& tenant, const image::ImageRecord& record,
+                                       const std::string& repository);
+  Result<Digest> CompleteDigest(const api::Tenant& tenant, const std::string& text);
   Result<Known> Find(const api::Tenant& tenant, const std::string& image);
   Result<Known> FindStored(const api::Tenant& tenant, const std::string& image);
   Result<std::optional<Digest>> DigestOf(const api::Tenant& tenant, const std::string& image);
   Result<std::vector<Digest>> DigestsOf(queue::TenantId tenant, const Known& known);
   Result<bool> OthersHold(queue::TenantId tenant, const Digest& manifest);
   Result<api::ImageDetails> DetailsOf(const image::ImageRecord& record, const std::string& repository,
-                                      const std::string& reference);
+                                      api::ImageSummary summary);
 
   image::ImageStore& images_;
   queue::JobStore& jobs_;

@@ -81,6 +81,7 @@ class LocalImageStore final : public ImageStore {
   Result<std::vector<ImageRecord>> List() override { return catalogue_.List(); }
   Result<OptionalRecord> Find(const Digest& digest) override { return catalogue_.Find(digest); }
   Result<std::optional<RememberedTag>> FindTag(const std::string& tenant, const std::string& text) override;
+  Result<std::vector<std::pair<std::string, Digest>>> Names(const std::string& tenant) override;
   Result<void> ForgetTags(const std::string& tenant, const std::vector<Digest>& digests) override;
 
   Result<SignatureState> Signature(const ImageRecord& image, const std::string& repository) override {
@@ -213,6 +214,12 @@ Result<std::optional<RememberedTag>> LocalImageStore::FindTag(const std::string&
   const std::optional<TagRecord> tag = TRY(records_.FindTag(tenant, TagKey(TRY(ParseReference(text)))));
   if (!tag) return std::optional<RememberedTag>();
   return std::optional(RememberedTag{.digest = tag->digest, .imported = tag->imported});
+}
+
+Result<std::vector<std::pair<std::string, Digest>>> LocalImageStore::Names(const std::string& tenant) {
+  std::vector<std::pair<std::string, Digest>> names;
+  for (const TagRecord& tag : TRY(records_.ListTags(tenant))) names.emplace_back(tag.reference, tag.digest);
+  return names;
 }
 
 Result<void> LocalImageStore::ForgetTags(const std::string& tenant, const std::vector<Digest>& digests) {

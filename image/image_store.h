@@ -139,6 +139,8 @@ class ImageStore {
   virtual Result<std::optional<ImageRecord>> Find(const Digest& manifest_or_index) = 0;
   // Of the tag memory: what Resolve() last heard, or Import() was told.
   virtual Result<std::optional<RememberedTag>> FindTag(const std::string& tenant, const std::string& reference) = 0;
+  // Every reference of the tenant in it (host/name:tag), with the digest that it leads to: a manifest's or an index's.
+  virtual Result<std::vector<std::pair<std::string, Digest>>> Names(const std::string& tenant) = 0;
   // Forgets every reference of the tenant that leads to one of these digests.
   virtual Result<void> ForgetTags(const std::string& tenant, const std::vector<Digest>& digests) = 0;
 

@@ -60,9 +60,11 @@ Error ExplainStatus(const RegistryEndpoint& endpoint, const HttpResponse& respon
     case 401:
     case 403:
       return {ErrorCode::kDenied,
-              fmt::format("registry {} refuses {}: it does not exist there or is private ({})", host, repository,
-                          anonymous ? "pulled without credentials: see caisson registry login, or the node's auth_file"
-                                    : "with the credentials that are set"),
+              fmt::format("registry {} refuses {}: it does not exist there, or {}", host, repository,
+                          anonymous ? "is private (pulled without credentials: see caisson registry login, or the "
+                                      "node's auth_file)"
+                                    : "the login that was shown (the tenant's own, else the node's auth_file) is wrong "
+                                      "or has no right to it"),
               0};
     case 429:
       return {ErrorCode::kUnavailable,

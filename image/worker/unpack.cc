@@ -129,9 +129,11 @@ bool IsAscii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x80; });
 }
 
-// Whether libarchive sees the entry that TarHeaders saw. Names are compared where libarchive leaves them alone.
+// Names are compared where libarchive leaves them alone.
+bool SameName(std::string_view ours, const char* theirs) { return !IsAscii(ours) || (theirs && ours == theirs); }
+
+// Whether libarchive sees the entry that TarHeaders saw.
 bool Agree(const TarEntry& ours, archive_entry* theirs) {
-  const char* path = archive_entry_pathname(theirs);
   const char* link = archive_entry_hardlink(theirs);
   // Docker and buildah put the file's type into the mode too: a hard link then counts as the file that it is.
   const auto type = archive_entry_filetype(theirs);
@@ -142,7 +144,8 @@ bool Agree(const TarEntry& ours, archive_entry* theirs) {
          (ours.dropped_attributes > 0 || (archive_entry_perm(theirs) & 07777) == ours.mode) &&
          static_cast<uint64_t>(archive_entry_uid(theirs)) == ours.uid &&
          static_cast<uint64_t>(archive_entry_gid(theirs)) == ours.gid &&
-         (!IsAscii(ours.path) || (path && path == ours.path));
+         SameName(ours.path, archive_entry_pathname(theirs)) && (!link || SameName(ours.link, link)) &&
+         (ours.type != TarType::kSymlink || SameName(ours.link, archive_entry_symlink(theirs)));
 }
 
 // How many bytes the map of a sparse file names. libarchive shows no map where one piece covers the whole file.

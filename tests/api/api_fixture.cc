@@ -17,7 +17,7 @@
 
 namespace caisson::api {
 
-Result<std::vector<ImageSummary>> FakeImages::ListImages(queue::TenantId) {
+Result<std::vector<ImageSummary>> FakeImages::ListImages(const Tenant&) {
   return std::vector<ImageSummary>{Details().summary};
 }
 

@@ -26,7 +26,7 @@ namespace caisson::api {
 // Holds one image that every tenant may use; what its calls do beyond that, a test says.
 class FakeImages : public ImagesPort {
  public:
-  Result<std::vector<ImageSummary>> ListImages(queue::TenantId tenant) override;
+  Result<std::vector<ImageSummary>> ListImages(const Tenant& tenant) override;
   Result<std::string> NormaliseReference(const std::string& text) override;
   Result<ImageDetails> Pull(const Tenant& tenant, const std::string& reference, PullPolicy policy,
                             const LongCall& call) override;

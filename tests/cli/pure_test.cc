@@ -269,6 +269,15 @@ TEST(RenderTest, ImagesHaveTheirDigestOnce) {
               HasSubstr("docker.io/library/alpine:3.20  sha256:aaaaaaaaaaaa  1       2.0 KiB   4.0 KiB  1m00s\n"));
 }
 
+TEST(RenderTest, AnImageHasARowForEachOfItsNames) {
+  const std::string table = RenderImages(
+      Parse(
+          R"({"items":[{"reference":"h/a:1","names":["h/a:1","h/b:2"],"digest":"sha256:aaaaaaaaaaaaaaaa","layers":1}]})"),
+      60'000);
+  EXPECT_THAT(table, HasSubstr("h/a:1  sha256:aaaaaaaaaaaa"));
+  EXPECT_THAT(table, HasSubstr("h/b:2  sha256:aaaaaaaaaaaa"));
+}
+
 TEST(RenderTest, EpilogueOnlyWhereTheStatusDoesNotSayAll) {
   EXPECT_EQ(EpilogueText(Job(R"("state":"succeeded","reason":"exited","exit_code":0)")), "");
   EXPECT_EQ(EpilogueText(Job(R"("state":"failed","reason":"exited","exit_code":7)")), "");

@@ -22,6 +22,7 @@ class FakeImageStore final : public testing::FakeImageStore {
   std::vector<image::ImageRecord> records;
 
   std::vector<Digest> removed, forgotten;
+  std::vector<std::pair<std::string, Digest>> names;
   bool in_use = false;
 
   Result<std::vector<image::ImageRecord>> List() override { return records; }
@@ -32,6 +33,9 @@ class FakeImageStore final : public testing::FakeImageStore {
   }
   Result<std::optional<image::RememberedTag>> FindTag(const std::string&, const std::string&) override {
     return std::optional<image::RememberedTag>();
+  }
+  Result<std::vector<std::pair<std::string, Digest>>> Names(const std::string& tenant) override {
+    return tenant == "default" ? names : std::vector<std::pair<std::string, Digest>>();
   }
   Result<image::CollectReport> Remove(const Digest& digest) override {
     if (in_use) return Fail(ErrorCode::kConflict, "a job runs from it");
@@ -67,7 +71,7 @@ class ImagesTest : public ::testing::Test {
                     ->Execute("INSERT INTO tenants(id, name, created_at) VALUES(2, 'other', 1)"));
     return queue::OpenSqliteStore({.path = path}).value();
   }
-  std::vector<std::string> References(queue::TenantId tenant) {
+  std::vector<std::string> References(const api::Tenant& tenant) {
     std::vector<std::string> references;
     const std::vector<api::ImageSummary> images = images_.ListImages(tenant).value();
     for (const api::ImageSummary& image : images) references.push_back(image.reference);
@@ -84,14 +88,38 @@ TEST_F(ImagesTest, TenantSeesOnlyWhatItHadARightTo) {
   AddRecord("host/mine", "1", 'a');
   AddRecord("host/secret-project", "1", 'b');
   ASSERT_TRUE(jobs_->GrantImage(kDefault, "host/mine", DigestOf('a')));
-  EXPECT_THAT(References(kDefault), ElementsAre("host/mine:1@" + DigestOf('a').ToString()));
-  EXPECT_THAT(References(kOther), IsEmpty());
+  EXPECT_THAT(References({kDefault, "default"}), ElementsAre("host/mine@" + DigestOf('a').ToString()));
+  EXPECT_THAT(References({kOther, "other"}), IsEmpty());
 }
 
 TEST_F(ImagesTest, NameUnderWhichAnotherTenantPulledItIsNotShown) {
   AddRecord("host/secret-project", "1", 'a');
   ASSERT_TRUE(jobs_->GrantImage(kDefault, "host/mine", DigestOf('a')));
-  EXPECT_THAT(References(kDefault), ElementsAre("host/mine@" + DigestOf('a').ToString()));
+  EXPECT_THAT(References({kDefault, "default"}), ElementsAre("host/mine@" + DigestOf('a').ToString()));
+}
+
+// A registry of anybody may say that a tag of its own means this digest.
+TEST_F(ImagesTest, EveryNameOfTheTenantIsShownAndNoneThatGaveNoRight) {
+  AddRecord("host/mine", "1", 'a');
+  store_.records[0].index = DigestOf('b');
+  ASSERT_TRUE(jobs_->GrantImage(kDefault, "host/mine", DigestOf('a')));
+  ASSERT_TRUE(jobs_->GrantImage(kDefault, "host/mine", DigestOf('b')));
+  store_.names = {{"host/mine:2", DigestOf('b')}, {"host/mine:1", DigestOf('a')}, {"evil.host/mine:1", DigestOf('a')}};
+  const auto images = images_.ListImages({kDefault, "default"});
+  ASSERT_TRUE(images) << images.error().message;
+  ASSERT_EQ(images->size(), 1u);
+  EXPECT_EQ(images->front().reference, "host/mine:1");
+  EXPECT_THAT(images->front().names, ElementsAre("host/mine:1", "host/mine:2"));
+}
+
+TEST_F(ImagesTest, FirstDigitsOfADigestAreEnoughWhereTheyMeanOneImage) {
+  AddRecord("host/mine", "1", 'a');
+  ASSERT_TRUE(jobs_->GrantImage(kDefault, "host/mine", DigestOf('a')));
+  const api::Tenant mine{kDefault, "default"};
+  EXPECT_TRUE(images_.Inspect(mine, "sha256:aaaaaaaaaaaa"));
+  EXPECT_EQ(images_.Inspect(mine, "sha256:bbbbbbbbbbbb").error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(images_.Inspect(mine, "sha256:aaaa").error().code, ErrorCode::kInvalid);
+  EXPECT_EQ(images_.Inspect({kOther, "other"}, "sha256:aaaaaaaaaaaa").error().code, ErrorCode::kNotFound);
 }
 
 TEST_F(ImagesTest, DataGoesWithTheLastRight) {

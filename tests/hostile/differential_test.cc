@@ -3,6 +3,7 @@
 // see differently is where a scanner is shown one image and a host runs another. The mutations have a fixed seed.
 #include <archive.h>
 #include <archive_entry.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,9 +14,12 @@
 #include <optional>
 #include <random>
 
+#include "base/io.h"
 #include "image/layer/path.h"
+#include "image/layer/report.h"
 #include "image/worker/decoder.h"
 #include "image/worker/tar_headers.h"
+#include "image/worker/unpack.h"
 #include "tests/hostile/corpus.h"
 #include "tests/image/temporary.h"
 
@@ -25,8 +29,7 @@ namespace {
 constexpr size_t kLargestOutput = 8 << 20;  // of a mutated stream: what is longer is compared up to here
 constexpr size_t kSmallInput = 16 << 10;
 
-// ---- gzip
-// ------------------------------------------------------------------------------------------------------------
+// ---- gzip -------------------------------------------------------------------------------------------------------
 
 struct Inflated {
   bool refused = false;
@@ -279,7 +282,11 @@ std::string MutatedBlocks(std::string tar, std::mt19937& random) {
   }
   for (size_t i = 0; i <= below(3); ++i) {
     const size_t kFields[] = {0, 100, 108, 124, 136, 156, 157, 257, 345, 482, 500};
-    const size_t place = below(2) == 0 ? kFields[below(std::size(kFields))] + below(8) : below(kBlock);
+    size_t place = below(kBlock);
+    if (below(2) == 0) {
+      place = kFields[below(std::size(kFields))];
+      place += below(8);  // in a statement of its own: every compiler makes the same mutations
+    }
     constexpr char kLikely[] = {'\0', ' ', '/', '.', '0', '1', '5', '7', 'x', 'L', '\x80', '\xff'};
     tar[start + place] = below(3) == 0 ? static_cast<char>(below(256)) : kLikely[below(std::size(kLikely))];
   }
@@ -289,7 +296,14 @@ std::string MutatedBlocks(std::string tar, std::mt19937& random) {
   return tar.replace(start + 148, 8, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
 }
 
-TEST_F(TarDifferentialTest, WhereBothAcceptAMutatedArchiveTheyReadTheSame) {
+bool IsUnpacked(const std::string& tar) {
+  const TemporaryDirectory directory;
+  const Fd input = FileOf(EncodeUnpackOrder({Compression::kNone, tar.size()}) + tar);
+  const Fd out = *OpenAt(AT_FDCWD, directory.path(), O_PATH | O_DIRECTORY);
+  return UnpackLayer(input.get(), out.get()).has_value();
+}
+
+TEST_F(TarDifferentialTest, WhatIsUnpackedOfMutatedArchivesBothReadTheSame) {
   constexpr int kMutations = 30'000;
   std::mt19937 random(20);
   int accepted = 0, different = 0;
@@ -299,7 +313,7 @@ TEST_F(TarDifferentialTest, WhereBothAcceptAMutatedArchiveTheyReadTheSame) {
     const std::optional<Entries> ours = ReadByUs(tar), theirs = ReadByLibarchive(tar);
     if (!ours || !theirs) continue;
     ++accepted;
-    if (*ours != *theirs && ++different <= 20)
+    if (*ours != *theirs && IsUnpacked(tar) && ++different <= 20)
       ADD_FAILURE() << "mutation " << i << " of " << archive.name << "\n ours: " << testing::PrintToString(*ours)
                     << "\n libarchive's: " << testing::PrintToString(*theirs);
   }

@@ -19,6 +19,9 @@ class FakeImageStore : public image::ImageStore {
   Result<std::optional<image::RememberedTag>> FindTag(const std::string&, const std::string&) override {
     return NotExpected("FindTag");
   }
+  Result<std::vector<std::pair<std::string, Digest>>> Names(const std::string&) override {
+    return NotExpected("Names");
+  }
   Result<void> ForgetTags(const std::string&, const std::vector<Digest>&) override { return NotExpected("ForgetTags"); }
   Result<image::SignatureState> Signature(const image::ImageRecord&, const std::string&) override {
     return image::SignatureState::kNotRequired;
