@@ -19,7 +19,9 @@ namespace caisson::sandbox {
 namespace {
 
 constexpr size_t kMaxRootfs = 4096;
-constexpr int kMessagesAtOnce = 16;    // then others get their turn
+constexpr int kMessagesAtOnce = 16;                   // then others get their turn
+constexpr std::chrono::seconds kRemovalsAtTheEnd{5};  // for what is being removed; the next start sweeps the rest
+constexpr std::chrono::milliseconds kLookAtRemovals{20};
 constexpr size_t kMaxReleasing = 256;  // finished sandboxes that still have mounts, cgroup or ids
 constexpr size_t kMaxStoreBacklog = 256;
 constexpr std::chrono::milliseconds kCongestionPoll{10};
@@ -371,11 +373,17 @@ void Server::EndAll(std::function<void()> done) {
   on_ended_ = std::move(done);
   workers_->DiscardAll();
   sandboxes_->KillAll();
+  removals_end_ = std::chrono::steady_clock::now() + kRemovalsAtTheEnd;
   CheckEnded();
 }
 
 void Server::CheckEnded() {
   if (!on_ended_ || workers_->size() > 0 || !sandboxes_->idle()) return;
+  loop_.Cancel(removals_timer_);
+  if (housekeeping_janitor_->backlog() > 0 && std::chrono::steady_clock::now() < removals_end_) {
+    removals_timer_ = loop_.After(kLookAtRemovals, [this] { CheckEnded(); });
+    return;
+  }
   std::exchange(on_ended_, nullptr)();
 }
 

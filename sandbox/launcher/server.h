@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -101,6 +102,8 @@ class Server {
   std::unique_ptr<WorkerTable> workers_;
   HandleTable<std::shared_ptr<const Rootfs>> rootfs_;
   std::function<void()> on_ended_;
+  std::chrono::steady_clock::time_point removals_end_;
+  EventLoop::TimerId removals_timer_ = 0;
 
   Fd channel_;
   uint64_t channel_number_ = 0;
