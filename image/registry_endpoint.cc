@@ -63,8 +63,8 @@ Error ExplainStatus(const RegistryEndpoint& endpoint, const HttpResponse& respon
               fmt::format("registry {} refuses {}: it does not exist there, or {}", host, repository,
                           anonymous ? "is private (pulled without credentials: see caisson registry login, or the "
                                       "node's auth_file)"
-                                    : "the login that was shown (the tenant's own, else the node's auth_file) is wrong "
-                                      "or has no right to it"),
+                                    : "the credentials that were shown (the tenant's login, else the node's auth_file) "
+                                      "have no right to it"),
               0};
     case 429:
       return {ErrorCode::kUnavailable,

@@ -130,7 +130,7 @@ bool IsAscii(std::string_view text) {
 }
 
 // Names are compared where libarchive leaves them alone.
-bool SameName(std::string_view ours, const char* theirs) { return !IsAscii(ours) || (theirs && ours == theirs); }
+bool SameName(std::string_view ours, const char* theirs) { return !IsAscii(ours) || ours == (theirs ?: ""); }
 
 // Whether libarchive sees the entry that TarHeaders saw.
 bool Agree(const TarEntry& ours, archive_entry* theirs) {

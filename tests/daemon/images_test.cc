@@ -100,16 +100,17 @@ TEST_F(ImagesTest, NameUnderWhichAnotherTenantPulledItIsNotShown) {
 
 // A registry of anybody may say that a tag of its own means this digest.
 TEST_F(ImagesTest, EveryNameOfTheTenantIsShownAndNoneThatGaveNoRight) {
-  AddRecord("host/mine", "1", 'a');
+  AddRecord("h.example/mine", "1", 'a');
   store_.records[0].index = DigestOf('b');
-  ASSERT_TRUE(jobs_->GrantImage(kDefault, "host/mine", DigestOf('a')));
-  ASSERT_TRUE(jobs_->GrantImage(kDefault, "host/mine", DigestOf('b')));
-  store_.names = {{"host/mine:2", DigestOf('b')}, {"host/mine:1", DigestOf('a')}, {"evil.host/mine:1", DigestOf('a')}};
+  ASSERT_TRUE(jobs_->GrantImage(kDefault, "h.example/mine", DigestOf('a')));
+  ASSERT_TRUE(jobs_->GrantImage(kDefault, "h.example/mine", DigestOf('b')));
+  store_.names = {
+      {"h.example/mine:2", DigestOf('b')}, {"h.example/mine:1", DigestOf('a')}, {"evil.host/mine:1", DigestOf('a')}};
   const auto images = images_.ListImages({kDefault, "default"});
   ASSERT_TRUE(images) << images.error().message;
   ASSERT_EQ(images->size(), 1u);
-  EXPECT_EQ(images->front().reference, "host/mine:1");
-  EXPECT_THAT(images->front().names, ElementsAre("host/mine:1", "host/mine:2"));
+  EXPECT_EQ(images->front().reference, "h.example/mine:1");
+  EXPECT_THAT(images->front().names, ElementsAre("h.example/mine:1", "h.example/mine:2"));
 }
 
 TEST_F(ImagesTest, FirstDigitsOfADigestAreEnoughWhereTheyMeanOneImage) {

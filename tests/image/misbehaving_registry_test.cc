@@ -169,7 +169,8 @@ std::vector<Row> Rows() {
 
       // Credentials
       {"ChallengedInMidPull", InTurn({HalfThenCut, Challenge("Basic realm=x"), Rest()}), kPulled, "", 3},
-      {"RefusedInMidPull", InTurn({HalfThenCut, Challenge("Basic realm=x")}), kDenied, "the login that was shown", 3},
+      {"RefusedInMidPull", InTurn({HalfThenCut, Challenge("Basic realm=x")}), kDenied,
+       "the credentials that were shown", 3},
       {"UnknownChallenge", Challenge("Negotiate"), kDenied, "refuses", 1},
       {"MalformedChallenge", Challenge("Bearer realm=\"open"), kInvalid, "malformed WWW-Authenticate", 1},
       {"TokenServiceInTheClear", Challenge("Bearer realm=\"http://auth.example/\""), kDenied, "is not https", 1},
