@@ -39,6 +39,14 @@ tl::expected<T, Problem> ParseBodyWith(const Request& request,
   return *std::move(parsed);
 }
 
+// The same where the body may be left out: then everything in it has its default.
+template <typename T>
+tl::expected<T, Problem> ParseOptionalBodyWith(const Request& request,
+                                               tl::expected<T, std::vector<FieldError>> (*parse)(const Json&)) {
+  if (request.body.empty()) return T();
+  return ParseBodyWith(request, parse);
+}
+
 // JSON under any of the names that clients send it with: `curl -d` says it is a form, some say nothing.
 std::optional<Problem> CheckJsonType(const Request& request);
 // For paths that have none.

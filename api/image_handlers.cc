@@ -111,15 +111,11 @@ Answer ImageHandlers::Remove(const Request& request, const std::string& image) {
 }
 
 Answer ImageHandlers::Verify(const Request& request, const std::string& image) {
-  VerifyRequest verify;
-  if (!request.body.empty()) {
-    const auto parsed = ParseBodyWith(request, ParseVerifyRequest);
-    if (!parsed) return tl::unexpected(parsed.error());
-    verify = *parsed;
-  }
+  const auto verify = ParseOptionalBodyWith(request, ParseVerifyRequest);
+  if (!verify) return tl::unexpected(verify.error());
   return Later(store_calls_, "calls that change images", request,
-               [this, image, verify, copy = WithoutBody(request)](const LongCall& call) -> Answer {
-                 const auto verdict = images_.Verify(TenantOf(copy), image, verify.repair, call);
+               [this, image, repair = verify->repair, copy = WithoutBody(request)](const LongCall& call) -> Answer {
+                 const auto verdict = images_.Verify(TenantOf(copy), image, repair, call);
                  if (!verdict) return tl::unexpected(ImageProblemOf(verdict.error(), copy));
                  return JsonResponse(200, VerdictView(*verdict));
                });
@@ -150,15 +146,11 @@ Answer ImageHandlers::Export(const Request& request, const std::string& image) {
 }
 
 Answer ImageHandlers::Collect(const Request& request) {
-  CollectRequest collect;
-  if (!request.body.empty()) {
-    const auto parsed = ParseBodyWith(request, ParseCollectRequest);
-    if (!parsed) return tl::unexpected(parsed.error());
-    collect = *parsed;
-  }
+  const auto collect = ParseOptionalBodyWith(request, ParseCollectRequest);
+  if (!collect) return tl::unexpected(collect.error());
   return Later(store_calls_, "calls that change images", request,
-               [this, collect, copy = WithoutBody(request)](const LongCall&) -> Answer {
-                 const auto report = images_.Collect(collect.all);
+               [this, all = collect->all, copy = WithoutBody(request)](const LongCall&) -> Answer {
+                 const auto report = images_.Collect(all);
                  if (!report) return tl::unexpected(ImageProblemOf(report.error(), copy));
                  return JsonResponse(200, CollectReportView(*report));
                });

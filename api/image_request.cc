@@ -14,6 +14,13 @@ void ReadFlag(const Json& json, const std::string& pointer, T& target, FieldErro
   target.*kMember = *value;
 }
 
+// The member `reference`; whether it is a name of an image is for the port to say.
+template <typename T>
+void ReadReference(const Json& json, const std::string& pointer, T& target, FieldErrors& errors) {
+  if (auto text = ReadString(json, pointer, {kMaxReferenceBytes, false, true}, errors))
+    target.reference = std::move(*text);
+}
+
 template <typename T, size_t kCount>
 tl::expected<T, std::vector<FieldError>> ReadAll(const Json& body, const Field<T> (&fields)[kCount],
                                                  void (*check)(const T&, FieldErrors&)) {
@@ -36,11 +43,7 @@ std::optional<PullPolicy> ParsePullPolicy(std::string_view text) {
 
 tl::expected<PullRequest, std::vector<FieldError>> ParsePullRequest(const Json& body) {
   static constexpr Field<PullRequest> kFields[] = {
-      {"reference",
-       [](const Json& json, const std::string& pointer, PullRequest& request, FieldErrors& errors) {
-         if (auto text = ReadString(json, pointer, {kMaxReferenceBytes, false, true}, errors))
-           request.reference = std::move(*text);
-       }},
+      {"reference", ReadReference<PullRequest>},
       {"policy", [](const Json& json, const std::string& pointer, PullRequest& request, FieldErrors& errors) {
          const std::string* text = json.AsString();
          const auto policy = text ? ParsePullPolicy(*text) : std::nullopt;
@@ -64,11 +67,7 @@ tl::expected<CollectRequest, std::vector<FieldError>> ParseCollectRequest(const 
 
 tl::expected<ImportRequest, std::vector<FieldError>> ParseImportRequest(const Json& body) {
   static constexpr Field<ImportRequest> kFields[] = {
-      {"reference",
-       [](const Json& json, const std::string& pointer, ImportRequest& request, FieldErrors& errors) {
-         if (auto text = ReadString(json, pointer, {kMaxReferenceBytes, false, true}, errors))
-           request.reference = std::move(*text);
-       }},
+      {"reference", ReadReference<ImportRequest>},
       {"manifest", [](const Json& json, const std::string& pointer, ImportRequest& request, FieldErrors& errors) {
          if (auto text = ReadString(json, pointer, {kMaxManifestBytes}, errors)) request.manifest = std::move(*text);
        }}};

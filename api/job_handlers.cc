@@ -144,18 +144,14 @@ Answer JobHandlers::Get(const Request& request, const std::string& id) {
 }
 
 Answer JobHandlers::Cancel(const Request& request, const std::string& id) {
-  CancelRequest cancel;
-  if (!request.body.empty()) {
-    auto parsed = ParseBodyWith(request, ParseCancelRequest);
-    if (!parsed) return tl::unexpected(std::move(parsed).error());
-    cancel = *parsed;
-  }
+  const auto cancel = ParseOptionalBodyWith(request, ParseCancelRequest);
+  if (!cancel) return tl::unexpected(cancel.error());
   auto job = Find(request, id);
   if (!job) return tl::unexpected(std::move(job).error());
-  const auto result = dependencies_.store->Cancel(request.caller.tenant, job->id, cancel.grace_seconds);
+  const auto result = dependencies_.store->Cancel(request.caller.tenant, job->id, cancel->grace_seconds);
   if (!result) return tl::unexpected(ProblemOf(result.error(), request));
   const bool stopping = *result == queue::CancelResult::kStopping;
-  if (stopping) dependencies_.jobs->StopRunning(job->id, cancel.grace_seconds);
+  if (stopping) dependencies_.jobs->StopRunning(job->id, cancel->grace_seconds);
   job = Find(request, id);
   if (!job) return tl::unexpected(std::move(job).error());
   return JsonResponse(stopping ? 202 : 200, View(*job));
